@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: MIT
+"""Typed errors: each says what was expected, what was found, where, and what to do."""
+
+
+class RanvierError(Exception):
+    """Base of every error that ranvier raises on purpose."""
+
+
+class ModelError(RanvierError):
+    """A model file is damaged, hostile or breaks the ONNX standard."""
+
+
+class UnsupportedError(RanvierError):
+    """The request is valid but outside what this version can do."""
+
+
+class OpError(RanvierError):
+    """An op was given operand types or attributes that it does not accept."""
+
+
+class VerificationError(RanvierError):
+    """A graph lacks a property that it must have; the message lists neighbouring nodes."""
+
+
+class ParseError(RanvierError):
+    """A textual graph cannot be read; the message carries line number and line."""
+
+
+class InputError(RanvierError):
+    """An array passed to ``run`` does not fit the model's declared inputs."""
+
+
+class ExecutionError(RanvierError):
+    """A compiled program found invalid data while running, such as an index out of range."""
+
+
+class ArtifactError(RanvierError):
+    """An artifact is damaged, of another version, or does not hold what is asked of it."""
+
+
+class TargetError(RanvierError):
+    """A target is unknown, misspelt or cannot be used on this machine."""
+
+
+class CacheError(RanvierError):
+    """The kernel cache cannot be read or written."""
