@@ -1,4 +1,5 @@
 # SPDX-License-Identifier: MIT
 """Every op, by family; importing this package fills the registry."""
 
+from .arithmetic import *
 from .imported import *
