@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: MIT
+"""Runs artifacts: no compiler, no onnx, no passes."""
