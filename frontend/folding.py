@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: MIT
+"""An emitter that evaluates ops on constants at once, within limits of size and work."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ..errors import UnsupportedError
+from ..ir import Array, Emitter, Kind, Node, Op, TensorType, Type, Value, dtype_name
+from ..ir.op import Types
+
+MAX_ELEMENTS = 2**31 - 1
+"""Larger tensors are refused: kernels index with 32 bits, and no machine here holds them."""
+
+FOLDED_ELEMENTS = 2**22
+"""A folded result may have this many elements, or four times those of its operands."""
+
+FOLDED_BYTES = 2**30
+"""Bytes of all results folded by one emitter; beyond, ops are left to run time."""
+
+FOLDED_FLOPS = 2**30
+"""An op with more operations than this is left to run time."""
+
+
+class Demand(Exception):
+    """A converter needs something that is not known in this stage; never leaves the frontend."""
+
+    def __init__(self, value: Value) -> None:
+        super().__init__(f"%{value.name}: {value.type}")
+        self.value = value
+
+
+class NeedsValue(Demand):
+    """The elements of ``value`` must be known."""
+
+
+class NeedsShape(Demand):
+    """The shape of ``value`` must be known."""
+
+
+class FoldingEmitter(Emitter):
+    """Appends nodes like :class:`~ranvier.ir.Emitter`, but computes what is constant.
+
+    An op whose operands are all parameters is evaluated with NumPy and its results become
+    parameters. This is what makes an exporter's shape arithmetic disappear. Control ops and
+    ops that say ``foldable = False`` (unseeded random numbers) are never evaluated here, nor
+    is anything that would make a constant far larger than what it was made from.
+
+    >>> from ranvier.ir import Emitter
+    >>> emit = FoldingEmitter()
+    >>> value = emit.constant([1, 2], "int64")
+    >>> emit.known(value).tolist()
+    [1, 2]
+    """
+
+    def __init__(self, taken: Any = ()) -> None:
+        super().__init__(taken)
+        self._budget = FOLDED_BYTES
+
+    def known(self, value: Value) -> Array | None:
+        """Return the elements of a constant, ``None`` for any other value."""
+        return self.parameters.get(value.name)
+
+    def multi(self, op: Op, *inputs: Value, names: tuple[str, ...] = ()) -> tuple[Value, ...]:
+        """Append ``op(inputs)``, or fold it, and return all its results.
+
+        Raises:
+            NeedsShape: an operand's shape is known only at run time.
+            UnsupportedError: a result has more than ``MAX_ELEMENTS`` elements.
+        """
+        for value in inputs:
+            if not is_static(value.type):
+                raise NeedsShape(value)
+        types = op.infer(*(v.type for v in inputs))
+        refuse_huge(op, types)
+        if self._foldable(op, inputs, types):
+            return self._fold(op, inputs)
+        names = names or tuple(self.fresh("v") for _ in types)
+        outputs = tuple(Value(n, t) for n, t in zip(names, types, strict=True))
+        self.nodes.append(Node(op, inputs, outputs, self._source))
+        return outputs
+
+    def _foldable(self, op: Op, inputs: tuple[Value, ...], types: Types) -> bool:
+        if op.kind is Kind.CONTROL or not getattr(op, "foldable", True):
+            return False
+        if any(v.name not in self.parameters for v in inputs):
+            return False
+        operands = sum(_elements(v.type) for v in inputs)
+        if sum(map(_elements, types)) > max(FOLDED_ELEMENTS, 4 * operands):
+            return False
+        size = sum(t.nbytes for t in types if isinstance(t, TensorType) and t.is_static)
+        if size > self._budget or op.flops(*(v.type for v in inputs)) > FOLDED_FLOPS:
+            return False
+        self._budget -= size
+        return True
+
+    def _fold(self, op: Op, inputs: tuple[Value, ...]) -> tuple[Value, ...]:
+        # Overflow and invalid values follow IEEE 754 silently, as compiled code does.
+        with np.errstate(all="ignore"):
+            arrays = op.evaluate(*(self.parameters[v.name] for v in inputs))
+        return tuple(self.constant(a) for a in arrays)
+
+    def rename(self, start: int, value: Value, name: str) -> Value:
+        """Give ``name`` to a value that was made after the first ``start`` nodes.
+
+        Nodes of a model keep the names of their results in this way, so that a comparison
+        layer by layer finds them.
+        """
+        renamed = replace(value, name=name)
+        if value.name in self.parameters:
+            self.parameters[name] = self.parameters.pop(value.name)
+        for at in range(start, len(self.nodes)):
+            node = self.nodes[at]
+            if value in node.inputs or value in node.outputs:
+                self.nodes[at] = replace(
+                    node,
+                    inputs=tuple(renamed if v == value else v for v in node.inputs),
+                    outputs=tuple(renamed if v == value else v for v in node.outputs),
+                )
+        return renamed
+
+    def bind(self, name: str, array: Array) -> Value:
+        """Make ``array`` a parameter of exactly this name."""
+        self.parameters[self.reserve(name)] = array
+        return Value(name, TensorType(dtype_name(array.dtype), tuple(map(int, array.shape))))
+
+
+def is_static(type: Type) -> bool:
+    """Whether ``type`` is a tensor of known shape.
+
+    >>> is_static(TensorType("float32", (1, "n0")))
+    False
+    """
+    return isinstance(type, TensorType) and type.is_static
+
+
+def refuse_huge(op: Op, types: Types) -> None:
+    """Raise if a result has more elements than any kernel can address."""
+    for type in types:
+        if _elements(type) > MAX_ELEMENTS:
+            raise UnsupportedError(
+                f"{op.name}: the result {type} has {_elements(type)} elements; "
+                f"at most {MAX_ELEMENTS} are supported"
+            )
+
+
+def _elements(type: Type) -> int:
+    if not isinstance(type, TensorType):
+        return 0
+    return math.prod(d for d in type.shape if isinstance(d, int))
