@@ -2,4 +2,7 @@
 """Every op, by family; importing this package fills the registry."""
 
 from .arithmetic import *
+from .fused import *
 from .imported import *
+from .reduction import *
+from .shape import *
