@@ -85,7 +85,7 @@ def _parameter(name: str, array: Array, inline: int) -> str:
 
 
 def _elements(array: Array) -> str:
-    if array.dtype.kind == "f" and array.dtype.itemsize <= 8 or array.dtype.kind in "biu?":
+    if (array.dtype.kind == "f" and array.dtype.itemsize <= 8) or array.dtype.kind in "biu?":
         return format_literal(tuple(array.ravel().tolist()), 0, "")
     if array.dtype == object:
         return format_literal(tuple(map(str, array.ravel().tolist())), 0, "")

@@ -50,7 +50,9 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
     try:
         return _NUMPY[name]
     except KeyError:
-        raise OpError(f"unknown element type {name!r}; known: {', '.join(sorted(_NUMPY))}") from None
+        raise OpError(
+            f"unknown element type {name!r}; known: {', '.join(sorted(_NUMPY))}"
+        ) from None
 
 
 def dtype_name(dtype: np.dtype[Any]) -> str:
