@@ -22,6 +22,10 @@ class VerificationError(RanvierError):
     """A graph lacks a property that it must have; the message lists neighbouring nodes."""
 
 
+class PassError(RanvierError):
+    """A pass is unknown, or was given an option that it does not have."""
+
+
 class ParseError(RanvierError):
     """A textual graph cannot be read; the message carries line number and line."""
 

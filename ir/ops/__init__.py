@@ -2,6 +2,7 @@
 """Every op, by family; importing this package fills the registry."""
 
 from .arithmetic import *
+from .control import *
 from .fused import *
 from .imported import *
 from .reduction import *

@@ -1,0 +1,220 @@
+# SPDX-License-Identifier: MIT
+"""The engine of rewrite passes: one forward sweep that rebuilds the graph, until nothing fires.
+
+A rewrite sees a node whose operands are already rewritten, looks at what produced them, and
+either emits a replacement or declines. The names of graph outputs survive: the replacement
+takes over the name, and where it cannot (it is an input, a parameter or another output)
+the node stays as it is.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from ..errors import PassError
+from ..ir import Array, Emitter, Graph, Node, Op, Value, type_of
+from .eliminate_dead_nodes import without_dead_nodes
+from .regions import map_node_regions
+
+Replacement: TypeAlias = Value | tuple[Value, ...] | None
+_MAX_SWEEPS = 100
+
+
+class Scope(Emitter):
+    """The graph being rebuilt, as a rewrite sees it: emits nodes and answers questions."""
+
+    def __init__(self, taken: Iterable[str] = ()) -> None:
+        super().__init__(taken)
+        self._given: Mapping[str, Array] = {}
+        self._producers: dict[Value, Node] = {}
+        self._indexed = 0
+        self._uses: Counter[Value] = Counter()
+
+    @classmethod
+    def over(cls, graph: Graph) -> Scope:
+        """Return the scope in which ``graph`` is rebuilt."""
+        scope = cls.continuing(graph)
+        assert isinstance(scope, Scope)
+        scope._given = graph.parameters
+        scope._uses = graph.uses()
+        return scope
+
+    def producer(self, value: Value, *ops: type[Op]) -> Node | None:
+        """Return the node that defines ``value`` if its op is one of ``ops`` (any if none)."""
+        for node in self.nodes[self._indexed :]:
+            self._producers.update((v, node) for v in node.outputs)
+        self._indexed = len(self.nodes)
+        node_or_none = self._producers.get(value)
+        if node_or_none is None or (ops and not isinstance(node_or_none.op, ops)):
+            return None
+        return node_or_none
+
+    def array(self, value: Value) -> Array | None:
+        """Return the array of ``value`` if it is a parameter."""
+        own = self.parameters.get(value.name)
+        return self._given.get(value.name) if own is None else own
+
+    def number(self, value: Value) -> float | None:
+        """Return the number in ``value`` if it is a parameter of one element."""
+        array = self.array(value)
+        if array is None or array.size != 1 or array.dtype.kind in "Oc":
+            return None
+        return float(array.reshape(())[()])
+
+    def uses(self, value: Value) -> int:
+        """How often ``value`` is read; may count reads by nodes that have just died."""
+        return self._uses[value]
+
+    def multi(self, op: Op, *inputs: Value, names: tuple[str, ...] = ()) -> tuple[Value, ...]:
+        """Append ``op(inputs)`` and return all its results."""
+        self._uses.update(inputs)
+        return super().multi(op, *inputs, names=names)
+
+    def alias(self, old: Value, new: Value) -> None:
+        """Count the reads of ``old`` as reads of ``new``."""
+        self._uses[new] += self._uses[old]
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """A named function that replaces the results of a node, or declines with ``None``."""
+
+    roots: tuple[type[Op], ...]
+    function: Callable[[Scope, Node], Replacement]
+
+    @property
+    def name(self) -> str:
+        """The function's name."""
+        return self.function.__name__
+
+    def __call__(self, scope: Scope, node: Node) -> tuple[Value, ...] | None:
+        """Return the replacement of the node's results.
+
+        Raises:
+            PassError: the replacement has other types, which is a defect of the rewrite.
+        """
+        found = self.function(scope, node)
+        if found is None:
+            return None
+        values = (found,) if isinstance(found, Value) else found
+        before, after = [v.type for v in node.outputs], [v.type for v in values]
+        if before != after:
+            listed = f"{list(map(str, before))} by {list(map(str, after))}"
+            raise PassError(f"rewrite {self.name} of {node.op.name} replaces {listed}")
+        return values
+
+
+def rewrite(*roots: type[Op]) -> Callable[[Callable[[Scope, Node], Replacement]], Rewrite]:
+    """Make the decorated function a rewrite of nodes whose op is one of ``roots``."""
+    return lambda function: Rewrite(roots, function)
+
+
+def rewrite_graph(graph: Graph, rewrites: Sequence[Rewrite]) -> Graph:
+    """Apply ``rewrites`` everywhere, regions included, until none fires.
+
+    Raises:
+        PassError: the rewrites do not come to an end.
+    """
+    for _ in range(_MAX_SWEEPS):
+        after = _Sweep(graph, rewrites).run()
+        if after is graph:
+            return graph
+        graph = after
+    names = ", ".join(r.name for r in rewrites)
+    raise PassError(f"rewrites still fire after {_MAX_SWEEPS} sweeps of '{graph.name}': {names}")
+
+
+class _Sweep:
+    def __init__(self, graph: Graph, rewrites: Sequence[Rewrite]) -> None:
+        self.graph = graph
+        self.rewrites = rewrites
+        self.scope = Scope.over(graph)
+        self.replaced: dict[Value, Value] = {}
+        self.renamed: dict[Value, Value] = {}
+        self.by_op: dict[type[Op], list[Rewrite]] = {}
+        self.fixed = {*graph.inputs, *graph.outputs}
+
+    def run(self) -> Graph:
+        changed = False
+        for node in self.graph.nodes:
+            inputs = tuple(self.replaced.get(v, v) for v in node.inputs)
+            current = node if inputs == node.inputs else replace(node, inputs=inputs)
+            current = map_node_regions(current, lambda g: rewrite_graph(g, self.rewrites))
+            changed |= current.op is not node.op
+            changed |= self.visit(current)
+        return self.finish() if changed else self.graph
+
+    def visit(self, node: Node) -> bool:
+        """Append ``node`` or its replacement; return whether it was replaced."""
+        with self.scope.source(node.source):
+            results = self.settle(node)
+        if results is None or not self.claim(node.outputs, results):
+            self.scope.nodes.append(node)
+            return False
+        for old, new in zip(node.outputs, results, strict=True):
+            self.replaced[old] = new
+            self.scope.alias(old, new)
+        return True
+
+    def settle(self, node: Node) -> tuple[Value, ...] | None:
+        """Rewrite ``node``, then the node that replaced it, and so on."""
+        results: tuple[Value, ...] | None = None
+        current: Node | None = node
+        while current is not None:
+            found = self.apply(current)
+            if found is None:
+                return results
+            results = found
+            current = self.scope.producer(found[0])
+            if current is not None and current.outputs != found:
+                return results
+        return results
+
+    def apply(self, node: Node) -> tuple[Value, ...] | None:
+        kind = type(node.op)
+        if kind not in self.by_op:
+            self.by_op[kind] = [r for r in self.rewrites if issubclass(kind, r.roots)]
+        for one in self.by_op[kind]:
+            found = one(self.scope, node)
+            if found is not None and found != node.outputs:
+                return found
+        return None
+
+    def claim(self, olds: tuple[Value, ...], news: tuple[Value, ...]) -> bool:
+        """Let replacements of graph outputs take over their names, if they all can."""
+        pairs = [(o, n) for o, n in zip(olds, news, strict=True) if o in self.graph.outputs]
+        wanted = [n for _, n in pairs]
+        if len(set(wanted)) < len(wanted) or not all(map(self.free, wanted)):
+            return False
+        self.renamed.update((new, Value(old.name, new.type)) for old, new in pairs)
+        return True
+
+    def free(self, value: Value) -> bool:
+        known = value in self.fixed or value in self.renamed
+        return not known and value.name not in self.graph.parameters
+
+    def finish(self) -> Graph:
+        def name(v: Value) -> Value:
+            return self.renamed.get(v, v)
+
+        scope = self.scope
+        nodes = tuple(
+            replace(n, inputs=tuple(map(name, n.inputs)), outputs=tuple(map(name, n.outputs)))
+            for n in scope.nodes
+        )
+        fresh = {self.parameter_name(k, a): a for k, a in scope.parameters.items()}
+        graph = Graph(
+            self.graph.name,
+            self.graph.inputs,
+            nodes,
+            self.graph.outputs,
+            {**self.graph.parameters, **fresh},
+        )
+        return without_dead_nodes(graph)
+
+    def parameter_name(self, name: str, array: Array) -> str:
+        value = Value(name, type_of(array))
+        return self.renamed.get(value, value).name
