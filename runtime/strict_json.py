@@ -16,6 +16,9 @@ from ..errors import ArtifactError
 T = TypeVar("T")
 Decoder = Callable[[Any, str], Any]
 
+TAG = "@"
+"""Key under which an object names its class; no field can be called so."""
+
 _MAX_DEPTH = 200
 """Deeper documents are refused before they are walked; Python's own limit is near 1000."""
 
@@ -25,11 +28,11 @@ def encode(value: Any) -> Any:
 
     >>> from ranvier.runtime.program import BufferRef
     >>> encode(BufferRef("arena", 0, 64))
-    {'kind': 'BufferRef', 'space': 'arena', 'index': 0, 'offset': 64, 'strides': []}
+    {'@': 'BufferRef', 'space': 'arena', 'index': 0, 'offset': 64, 'strides': []}
     """
     if is_dataclass(value) and not isinstance(value, type):
         body = {f.name: encode(getattr(value, f.name)) for f in fields(value)}
-        return {"kind": type(value).__name__, **body}
+        return {TAG: type(value).__name__, **body}
     if isinstance(value, tuple):
         return [encode(item) for item in value]
     if value is None or isinstance(value, bool | int | str):
@@ -49,7 +52,7 @@ def decode(cls: type[T], data: Any, where: str) -> T:
     Raises:
         ArtifactError: a key is missing or unknown, or a value has the wrong type.
     """
-    return typing.cast(T, _object_decoder(cls)(data, where))
+    return typing.cast(T, _object_decoder(typing.cast(Any, cls))(data, where))
 
 
 def parse_object(text: str | bytes, where: str) -> dict[str, Any]:
@@ -101,9 +104,9 @@ def _object_decoder(cls: Any) -> Decoder:
     names = {f.name: (hints[f.name], f.default is MISSING) for f in fields(cls)}
 
     def read(data: Any, where: str) -> Any:
-        if not isinstance(data, dict) or data.get("kind") != cls.__name__:
+        if not isinstance(data, dict) or data.get(TAG) != cls.__name__:
             raise _mismatch(where, f"an object of kind {cls.__name__}", data)
-        unknown = sorted(str(k) for k in data.keys() - names.keys() - {"kind"})
+        unknown = sorted(str(k) for k in data.keys() - names.keys() - {TAG})
         if unknown:
             raise ArtifactError(f"{where}: unknown key {unknown[0]!r}")
         values: dict[str, Any] = {}
@@ -173,7 +176,7 @@ def _union_decoder(choices: tuple[Any, ...]) -> Decoder:
     )
 
     def read(data: Any, where: str) -> Any:
-        kind = data.get("kind") if isinstance(data, dict) else None
+        kind = data.get(TAG) if isinstance(data, dict) else None
         if isinstance(kind, str) and kind in classes:
             return _object_decoder(classes[kind])(data, where)
         if type(data) in scalars:
@@ -189,6 +192,6 @@ def _mismatch(where: str, expected: str, data: Any) -> ArtifactError:
 
 def _name(data: Any) -> str:
     if isinstance(data, dict):
-        kind = data.get("kind")
+        kind = data.get(TAG)
         return f"an object of kind {kind!r}"[:80] if kind is not None else "an object"
     return "a list" if isinstance(data, list) else repr(data)[:80]
