@@ -29,7 +29,7 @@ check: $(READY) $(LINK) ## Lint, format, types, layers; changes nothing
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy -p ranvier
-	@$(BIN)/mypy tests
+	@cd tests && ../$(BIN)/mypy --config-file ../pyproject.toml .
 	@PYTHONPATH= $(BIN)/lint-imports
 
 bench: $(READY) ## List the benchmarks, or run one: make bench NAME=...
