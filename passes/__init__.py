@@ -2,6 +2,7 @@
 """Passes: functions ``Graph -> Graph``, one a file; importing this package registers them."""
 
 from .eliminate_dead_nodes import eliminate_dead_nodes
+from .fuse import fuse
 from .plan_memory import Buffer, Plan, plan
 from .registry import PASSES, Pass, graph_pass, pass_named, run_passes
 
@@ -11,6 +12,7 @@ __all__ = [
     "Pass",
     "Plan",
     "eliminate_dead_nodes",
+    "fuse",
     "graph_pass",
     "pass_named",
     "plan",
