@@ -130,6 +130,14 @@ class Composite(Op):
 
         return tuple(interpret(self.expansion(*map(type_of, inputs)), inputs))
 
+    def vjp(
+        self, emit: Emitter, inputs: Values, outputs: Values, cotangents: Cotangents
+    ) -> Cotangents:
+        """Differentiate the expansion."""
+        from .gradient import pullback
+
+        return pullback(emit, self.expansion(*(v.type for v in inputs)), inputs, cotangents)
+
     def flops(self, *inputs: Type) -> int:
         """Operations of the expansion."""
         graph = self.expansion(*inputs)
