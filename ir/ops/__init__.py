@@ -2,10 +2,14 @@
 """Every op, by family; importing this package fills the registry."""
 
 from .arithmetic import *
+from .cast import *
 from .comparison import *
 from .control import *
 from .elementary import *
 from .fused import *
+from .gather import *
+from .host import *
 from .imported import *
 from .reduction import *
 from .shape import *
+from .sorting import *
