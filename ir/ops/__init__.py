@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Every op, by family; importing this package fills the registry."""
 
+from .activation import *
 from .arithmetic import *
 from .cast import *
 from .comparison import *
@@ -12,4 +13,5 @@ from .host import *
 from .imported import *
 from .reduction import *
 from .shape import *
+from .softmax import *
 from .sorting import *

@@ -11,10 +11,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import ml_dtypes
 import numpy as np
 
-from ..op import Arrays, Composite, Cotangents, Kind, Op, Types, Values
+from ..op import Arrays, Cotangents, Kind, Op, Types, Values
 from ..types import FLOATS, INTEGERS, Array, TensorType, Type, dtype_name, numpy_dtype
-from .arithmetic import Div, Mul, result_type
+from .arithmetic import Abs, Add, Div, Mul, Sub
+from .comparison import Equal, IsInf, Select
+from .elementary import Exp, Log, Sqrt
+from .elementwise import result_type
 from .shape import BroadcastTo, Reshape, Transpose, check_axes, expand_axes
+from .widening import Widened
 
 if TYPE_CHECKING:
     from ..emitter import Emitter
@@ -141,7 +145,6 @@ class Extreme(Reduction):
     def gradient(self, emit: Emitter, x: Value, y: Value, dy: Value) -> Value:
         """Share ``dy`` equally among the elements that are the extreme."""
         from .cast import Cast
-        from .comparison import Equal
 
         is_extreme = emit(Equal(), x, self.spread(emit, y, x))
         mask = emit(Cast(result_type(x).dtype), is_extreme)
@@ -220,8 +223,8 @@ class ReduceProd(Reduction):
 
 
 @dataclass(frozen=True)
-class Norm(Composite):
-    """Base of reductions that are an elementwise function before and after another one."""
+class Norm(Widened):
+    """Base of reductions with elementwise functions before or after; narrow floats round once."""
 
     axes: tuple[int, ...]
 
@@ -232,10 +235,8 @@ class ReduceL1(Norm):
 
     name: ClassVar[str] = "reduce_l1"
 
-    def expand(self, emit: Emitter, *inputs: Value) -> Values:
+    def formula(self, emit: Emitter, *inputs: Value) -> Values:
         """Emit ``sum |x|``."""
-        from .arithmetic import Abs
-
         return (emit(ReduceSum(self.axes), emit(Abs(), inputs[0])),)
 
 
@@ -245,7 +246,7 @@ class ReduceSumSquare(Norm):
 
     name: ClassVar[str] = "reduce_sum_square"
 
-    def expand(self, emit: Emitter, *inputs: Value) -> Values:
+    def formula(self, emit: Emitter, *inputs: Value) -> Values:
         """Emit ``sum x * x``."""
         (x,) = inputs
         return (emit(ReduceSum(self.axes), emit(Mul(), x, x)),)
@@ -257,10 +258,8 @@ class ReduceL2(Norm):
 
     name: ClassVar[str] = "reduce_l2"
 
-    def expand(self, emit: Emitter, *inputs: Value) -> Values:
+    def formula(self, emit: Emitter, *inputs: Value) -> Values:
         """Emit ``sqrt(sum x * x)``."""
-        from .elementary import Sqrt
-
         return (emit(Sqrt(), emit(ReduceSumSquare(self.axes), inputs[0])),)
 
 
@@ -270,10 +269,8 @@ class ReduceLogSum(Norm):
 
     name: ClassVar[str] = "reduce_log_sum"
 
-    def expand(self, emit: Emitter, *inputs: Value) -> Values:
+    def formula(self, emit: Emitter, *inputs: Value) -> Values:
         """Emit ``log(sum x)``."""
-        from .elementary import Log
-
         return (emit(Log(), emit(ReduceSum(self.axes), inputs[0])),)
 
 
@@ -287,12 +284,8 @@ class ReduceLogSumExp(Norm):
 
     name: ClassVar[str] = "reduce_log_sum_exp"
 
-    def expand(self, emit: Emitter, *inputs: Value) -> Values:
+    def formula(self, emit: Emitter, *inputs: Value) -> Values:
         """Emit ``m + log(sum(exp(x - m)))`` with the largest element ``m``."""
-        from .arithmetic import Add, Exp, Sub
-        from .comparison import IsInf, Select
-        from .elementary import Log
-
         (x,) = inputs
         largest = emit(ReduceMax(self.axes), x)
         zero = emit.scalar_like(0, x)

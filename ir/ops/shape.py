@@ -11,8 +11,9 @@ import numpy as np
 
 from ..op import Arrays, Cotangents, Kind, Op, Types, Values
 from ..types import Array, TensorType, Type, numpy_dtype
-from .arithmetic import Add, result_type
+from .arithmetic import Add
 from .broadcasting import broadcast_dims, unbroadcast
+from .elementwise import result_type
 
 if TYPE_CHECKING:
     from ..emitter import Emitter
