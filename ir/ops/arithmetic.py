@@ -202,8 +202,7 @@ class Minimum(Binary):
 
     def partials(self, emit: Emitter, x: Value, y: Value, z: Value, dz: Value) -> Partials:
         """Route ``dz`` to the smaller operand."""
-        dy, dx = _routed(emit, y, x, dz)
-        return dx, dy
+        return _routed(emit, y, x, dz)  # where y > x, the smaller one is x
 
 
 @dataclass(frozen=True)
