@@ -9,13 +9,16 @@ from collections.abc import Iterable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from ..errors import ArtifactError
 from .atomic import HashingFile
-from .dtypes import Array, dtype_named, name_of_dtype
+from .dtypes import Array, name_of_dtype
+from .program import TensorSpec
+from .strict_json import parse_object
 
 _NATIVE = {
     "bool": "BOOL",
@@ -52,7 +55,7 @@ def write_weights(path: Path, arrays: Mapping[str, Array]) -> tuple[int, str]:
     entries: dict[str, object] = {}
     position = 0
     for key, array in arrays.items():
-        dtype, shape = _stored_as(array)
+        dtype, shape = _stored_as(TensorSpec(key, name_of_dtype(array.dtype), array.shape))
         entries[key] = {
             "dtype": dtype,
             "shape": shape,
@@ -70,43 +73,42 @@ def write_weights(path: Path, arrays: Mapping[str, Array]) -> tuple[int, str]:
 
 
 def read_weights(path: Path, tensors: Iterable[StoredTensor]) -> dict[str, Array]:
-    """Return the arrays of a weights file by key.
+    """Return the arrays of a weights file by key, mapped read-only into memory.
 
     Raises:
         ArtifactError: the file is damaged or its entries are not those of ``tensors``.
     """
     try:
-        with safe_open(str(path), framework="np") as file:
-            names = set(file.keys())
-            return {t.key: _restore(file.get_tensor(t.key), t) for t in tensors if _in(t, names)}
-    except (SafetensorError, OSError, ValueError, TypeError) as error:
+        # The library checks the header: offsets inside the file, sizes that fit the types.
+        with safe_open(str(path), framework="np"):
+            pass
+        data = np.memmap(path, np.uint8, "r").view(np.ndarray)
+        length = int.from_bytes(data[:8].tobytes(), "little")
+        header = parse_object(data[8 : 8 + length].tobytes(), str(path))
+    except (SafetensorError, OSError, ValueError) as error:
         raise ArtifactError(f"{path}: cannot read the weights ({error})") from None
+    return {t.key: _view(data[8 + length :], header.get(t.key), t) for t in tensors}
 
 
-def _in(tensor: StoredTensor, names: set[str]) -> bool:
-    if tensor.key not in names:
+def _view(data: Array, entry: Any, tensor: StoredTensor) -> Array:
+    spec = TensorSpec(tensor.key, tensor.dtype, tensor.shape)
+    if entry is None:
         raise ArtifactError(f"the weights file lacks tensor {tensor.key}")
-    return True
-
-
-def _restore(stored: Array, tensor: StoredTensor) -> Array:
-    dtype = dtype_named(tensor.dtype)
-    array = stored if tensor.dtype in _NATIVE else stored.reshape(-1).view(dtype)
-    if array.dtype != dtype or (tensor.dtype in _NATIVE and array.shape != tensor.shape):
+    expected = _stored_as(spec)
+    if [entry["dtype"], entry["shape"]] != list(expected):
         raise ArtifactError(
-            f"tensor {tensor.key} is {stored.dtype}{list(stored.shape)}, "
-            f"the manifest says {tensor.dtype}{list(tensor.shape)}"
+            f"tensor {tensor.key} is {entry['dtype']}{entry['shape']}, the manifest says {spec}"
         )
-    return array.reshape(tensor.shape)
+    first, last = entry["data_offsets"]
+    return data[first:last].view(spec.numpy_dtype).reshape(tensor.shape)
 
 
-def _stored_as(array: Array) -> tuple[str, list[int]]:
-    name = name_of_dtype(array.dtype)
-    if name == "string":
-        raise ArtifactError("string arrays have no place among the weights")
-    if name in _NATIVE:
-        return _NATIVE[name], list(array.shape)
-    return "U8", [array.nbytes]
+def _stored_as(spec: TensorSpec) -> tuple[str, list[int]]:
+    if not spec.is_buffer:
+        raise ArtifactError(f"{spec} has no place among the weights")
+    if spec.dtype in _NATIVE:
+        return _NATIVE[spec.dtype], list(spec.dims)
+    return "U8", [spec.nbytes]
 
 
 def _bytes(array: Array) -> memoryview:

@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: MIT
+"""Runs a model in the manner of onnxruntime, picking the code for the shapes at hand."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from typing import Any
+
+from ..errors import ArtifactError, ExecutionError, InputError, UnsupportedError
+from .artifact import Artifact, Specialisation
+from .dlpack import array_from_dlpack
+from .dtypes import Array
+from .executor import Executor, require_bindable
+from .feeds import check_feed, closest
+from .keys import Key, key_of
+from .manifest import ModelInfo, Stage
+from .ort_types import NodeArg, node_arg
+from .program import KernelInfo, TensorSpec
+
+Specialise = Callable[[str, Sequence[Any]], Specialisation]
+"""Compiles a stage (empty name: the whole model) for concrete inputs, one per stage input."""
+
+_MAX_EXECUTORS = 32
+_MAX_STAGES = 1000
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One run, step by step.
+
+    Attributes:
+        outputs: what ``run`` would have returned.
+        steps: every step with its seconds, in the order of execution.
+    """
+
+    outputs: list[Any]
+    steps: list[tuple[KernelInfo, float]]
+
+    @property
+    def seconds(self) -> float:
+        """Time of all steps together."""
+        return sum(seconds for _, seconds in self.steps)
+
+
+class Session:
+    """A model ready to run.
+
+    Args:
+        artifact: a compiled model, or the path of its folder.
+        threads: processor threads to use; this release's kernels use one.
+        specialise: called for shapes that the artifact does not hold; what it returns is
+            added to the artifact.
+
+    Raises:
+        ArtifactError: the artifact is damaged or does not fit this machine.
+        UnsupportedError: more than one thread is asked for.
+    """
+
+    def __init__(
+        self,
+        artifact: Artifact | str | PathLike[str],
+        threads: int | None = None,
+        specialise: Specialise | None = None,
+    ) -> None:
+        _check_threads(threads)
+        if not isinstance(artifact, Artifact):
+            artifact = Artifact.load(artifact)
+        self.artifact = artifact
+        self._specialise = specialise
+        self._executors: OrderedDict[Key, tuple[Executor, Stage | None]] = OrderedDict()
+        self._lock = threading.RLock()
+        self._bound_inputs: dict[str, Array] = {}
+        self._bound_outputs: dict[str, Array] = {}
+        # A single set of shapes is prepared now, so that damage shows here and not in `run`.
+        if len(artifact.keys) == 1:
+            self._executor(artifact.keys[0], ())
+
+    @property
+    def model(self) -> ModelInfo:
+        """Inputs and outputs as the model declares them."""
+        return self.artifact.model
+
+    def get_inputs(self) -> list[NodeArg]:
+        """Return name, type and shape of each input."""
+        return [node_arg(spec) for spec in self.model.inputs]
+
+    def get_outputs(self) -> list[NodeArg]:
+        """Return name, type and shape of each output."""
+        return [node_arg(spec) for spec in self.model.outputs]
+
+    def run(self, output_names: Sequence[str] | None, feed: Mapping[str, Any]) -> list[Any]:
+        """Return the named outputs (all for ``None``) for the inputs in ``feed``.
+
+        Args:
+            output_names: which outputs, in this order.
+            feed: input names and NumPy arrays (lists for sequences).
+
+        Raises:
+            InputError: an input is missing, unknown, or of the wrong type or shape.
+            ExecutionError: the data is invalid, such as an index out of range.
+            ArtifactError: the artifact has no code for these shapes.
+        """
+        wanted = self._wanted(output_names)
+        results = self._run(check_feed(self.model.inputs, feed))
+        return [results[k] for k in wanted]
+
+    def run_dlpack(self, output_names: Sequence[str] | None, feed: Mapping[str, Any]) -> list[Any]:
+        """Like :meth:`run`, for tensors of any library that speaks DLPack, without copies.
+
+        The results are NumPy arrays, which other libraries take over by ``from_dlpack``,
+        except those of types that NumPy lacks, such as bfloat16.
+        """
+        arrays = {name: array_from_dlpack(name, tensor) for name, tensor in feed.items()}
+        return self.run(output_names, arrays)
+
+    def profile(self, feed: Mapping[str, Any]) -> Profile:
+        """Run once, step by step, and tell what each step took."""
+        steps: list[tuple[KernelInfo, float]] = []
+        results = self._run(check_feed(self.model.inputs, feed), steps)
+        return Profile(results, steps)
+
+    # Bound arrays
+
+    def bind_input(self, name: str, array: Array) -> None:
+        """Let :meth:`run_bound` read this input from ``array``, in place.
+
+        The array must be contiguous and aligned; see :func:`~ranvier.runtime.aligned_empty`.
+
+        Raises:
+            InputError: no such input, or the array cannot be used in place.
+        """
+        names = [spec.name for spec in self.model.inputs]
+        spec = self.model.inputs[_index(name, names, "input")]
+        self._bound_inputs[name] = _bindable(array, spec, "input")
+
+    def bind_output(self, name: str, array: Array) -> None:
+        """Let :meth:`run_bound` write this output to ``array``, in place.
+
+        Raises:
+            InputError: no such output, or the array cannot be used in place.
+        """
+        names = [spec.name for spec in self.model.outputs]
+        spec = self.model.outputs[_index(name, names, "output")]
+        self._bound_outputs[name] = _bindable(array, spec, "output")
+
+    def run_bound(self) -> None:
+        """Run from the bound inputs to the bound outputs without copying or allocating.
+
+        Not for several threads at once: they would share the bound arrays.
+
+        Raises:
+            InputError: an input or output is not bound, or their shapes do not fit.
+            UnsupportedError: the model's output shapes depend on data.
+        """
+        inputs = check_feed(self.model.inputs, self._bound_inputs)
+        missing = [s.name for s in self.model.outputs if s.name not in self._bound_outputs]
+        if missing:
+            raise InputError(f"output {missing[0]!r} is not bound; call bind_output first")
+        key = key_of(inputs, self.model.bound_inputs)
+        executor, rest = self._executor(key, inputs)
+        if rest is not None:
+            raise UnsupportedError(
+                "the shapes of this model's outputs depend on data, so outputs cannot be "
+                "bound; use run"
+            )
+        executor.run_bound(inputs, [self._bound_outputs[s.name] for s in self.model.outputs])
+
+    # Execution
+
+    def _wanted(self, output_names: Sequence[str] | None) -> list[int]:
+        names = [spec.name for spec in self.model.outputs]
+        if output_names is None:
+            return list(range(len(names)))
+        if isinstance(output_names, str):
+            raise InputError(f"output_names must be a list of names; use [{output_names!r}]")
+        return [_index(name, names, "output") for name in output_names]
+
+    def _run(
+        self, arrays: list[Any], steps: list[tuple[KernelInfo, float]] | None = None
+    ) -> list[Any]:
+        stage: Stage | None = None
+        bound: Iterable[int] = self.model.bound_inputs
+        for _ in range(_MAX_STAGES):
+            key = key_of(arrays, frozenset(bound), stage.name if stage else "")
+            executor, stage = self._executor(key, arrays)
+            if steps is None:
+                arrays = executor.run(arrays)
+            else:
+                arrays, times = executor.profile(arrays)
+                steps += times
+            if stage is None:
+                return arrays
+            bound = stage.bound
+        raise ExecutionError(f"the model runs through more than {_MAX_STAGES} stages")
+
+    def _executor(self, key: Key, arrays: Sequence[Any]) -> tuple[Executor, Stage | None]:
+        with self._lock:
+            entry = self._executors.get(key)
+            if entry is None:
+                found = self.artifact.find(key)
+                if found is None:
+                    found = self._compile(key, arrays)
+                executor = Executor(found.program, found.library, found.weights)
+                entry = self._executors[key] = (executor, found.rest)
+                if len(self._executors) > _MAX_EXECUTORS:
+                    self._executors.popitem(last=False)
+            else:
+                self._executors.move_to_end(key)
+            return entry
+
+    def _compile(self, key: Key, arrays: Sequence[Any]) -> Specialisation:
+        if self._specialise is None:
+            held = "; ".join(str(k) for k in self.artifact.keys if k.stage == key.stage)
+            raise ArtifactError(
+                f"the artifact has no code for inputs {key}; it holds: {held or 'nothing'}. "
+                "Compile the model with these shapes, or run the model itself, which compiles "
+                "as needed"
+            )
+        specialisation = self._specialise(key.stage, arrays)
+        if specialisation.key != key:
+            raise ArtifactError(f"asked for code for {key}, got it for {specialisation.key}")
+        self.artifact.add(specialisation)
+        return specialisation
+
+
+def _check_threads(threads: object) -> None:
+    if threads is None or threads == 1:
+        return
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+        raise InputError(f"threads must be a positive number or None, found {threads!r}")
+    raise UnsupportedError(
+        f"threads={threads}: the kernels of this release run on one thread; use threads=1, and "
+        "several sessions or Python threads to use more cores"
+    )
+
+
+def _index(name: str, names: list[str], kind: str) -> int:
+    if name not in names:
+        raise InputError(f"the model has no {kind} {name!r}{closest(name, names)}")
+    return names.index(name)
+
+
+def _bindable(array: Array, spec: object, kind: str) -> Array:
+    if not isinstance(spec, TensorSpec) or spec.dtype == "string":
+        raise InputError(f"{kind} is {spec}, which cannot be bound; only tensors of numbers can")
+    shape = tuple(map(int, getattr(array, "shape", ())))
+    if not hasattr(array, "__array_interface__"):
+        raise InputError(
+            f"{kind} {spec.name!r} must be a NumPy array, found {type(array).__name__}"
+        )
+    require_bindable(array, TensorSpec(spec.name, spec.dtype, shape), kind)
+    return array
