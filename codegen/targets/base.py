@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: MIT
+"""The target interface."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...ir.op import Kind, Op
+from ...ir.types import TensorType, Type
+from ...runtime.machine import TargetInfo
+
+
+@dataclass(frozen=True)
+class Target(ABC):
+    """A device class: what it can run, how its kernels are scheduled, built and linked."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The target as the user writes it, such as ``cpu`` or ``cuda{arch=sm_90}``."""
+
+    @abstractmethod
+    def info(self) -> TargetInfo:
+        """Return what an artifact records: kind, architecture, features that must be present."""
+
+    @abstractmethod
+    def schedule(self, function: Any) -> Any:
+        """Return a TIR function scheduled for this target."""
+
+    @abstractmethod
+    def build(self, module: Any, folder: Path) -> str:
+        """Compile a TIR module with entry ``main`` and return the library's file name."""
+
+    def supports(self, op: Op, *types: Type) -> bool:
+        """Whether kernels of this target can run ``op`` on operands of these types."""
+        from ..lowering.base import LOWERINGS
+        from ..lowering.storage import has_storage
+
+        if op.kind is Kind.HOST:
+            return False
+        if not all(isinstance(t, TensorType) and has_storage(t.dtype) for t in types):
+            return False
+        return op.kind is Kind.CONTROL or type(op) in LOWERINGS

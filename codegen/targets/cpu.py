@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: MIT
+"""CPU targets: this machine, x86-64 levels, and aarch64 as a cross-compiled library."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import tvm
+
+from ...errors import TargetError
+from ...runtime.machine import TargetInfo, cpu_features, this_arch
+from ..link import link_shared
+from ..schedules.cpu import schedule_cpu
+from .base import Target
+
+_X86_LEVELS: dict[str, tuple[str, ...]] = {
+    "x86-64": (),
+    "x86-64-v2": ("sse4_2", "ssse3", "popcnt"),
+    "x86-64-v3": ("avx2", "fma", "f16c", "bmi2"),
+    "x86-64-v4": ("avx2", "fma", "f16c", "bmi2", "avx512f", "avx512bw", "avx512vl", "avx512dq"),
+}
+_AARCH64 = {"armv8-a": ("generic", ()), "armv8.2-a": ("generic", ("+v8.2a", "+fullfp16"))}
+
+
+@dataclass(frozen=True)
+class CpuTarget(Target):
+    """A CPU: ``march`` is ``native``, an x86-64 level or an Arm architecture level."""
+
+    march: str = "native"
+
+    @classmethod
+    def from_options(cls, options: dict[str, str]) -> CpuTarget:
+        """Return the target with these options.
+
+        Raises:
+            TargetError: an option or architecture is unknown.
+        """
+        unknown = set(options) - {"march"}
+        if unknown:
+            raise TargetError(f"target cpu has no option {sorted(unknown)[0]!r}; known: march")
+        march = options.get("march", "native")
+        known = ["native", *_X86_LEVELS, *_AARCH64]
+        if march not in known:
+            raise TargetError(f"target cpu: unknown march {march!r}; known: {', '.join(known)}")
+        return cls(march)
+
+    @property
+    def name(self) -> str:
+        """Return ``cpu`` or ``cpu{march=...}``."""
+        return "cpu" if self.march == "native" else f"cpu{{march={self.march}}}"
+
+    @property
+    def machine(self) -> str:
+        """The processor architecture: ``x86_64`` or ``aarch64``."""
+        if self.march == "native":
+            return this_arch()
+        return "aarch64" if self.march in _AARCH64 else "x86_64"
+
+    def info(self) -> TargetInfo:
+        """Return architecture, level and the CPU features that the code uses."""
+        level = _native_level() if self.march == "native" else self.march
+        features = tuple(sorted(_X86_LEVELS.get(level, ())))
+        return TargetInfo(self.name, "cpu", "linux", self.machine, level, features)
+
+    def schedule(self, function: Any) -> Any:
+        """Return the function with CPU loop orders."""
+        return schedule_cpu(function)
+
+    def build(self, module: Any, folder: Path) -> str:
+        """Compile to an object file and link it as a shared library."""
+        built = tvm.compile(module, target=tvm.target.Target(self._tvm()))
+        built.mod.write_to_file(str(folder / "model.o"), "o")
+        link_shared(folder / "model.o", folder / "model.so", self.machine)
+        (folder / "model.o").unlink()
+        return "model.so"
+
+    def _tvm(self) -> dict[str, Any]:
+        level = _native_level() if self.march == "native" else self.march
+        target: dict[str, Any] = {"kind": "llvm", "num-cores": 1}
+        if level in _AARCH64:
+            cpu, attributes = _AARCH64[level]
+            target |= {"mtriple": "aarch64-linux-gnu", "mcpu": cpu, "mattr": list(attributes)}
+        else:
+            target |= {"mtriple": "x86_64-linux-gnu", "mcpu": level}
+        return target
+
+
+@lru_cache(maxsize=1)
+def _native_level() -> str:
+    """Return the best level this CPU has; a hypervisor may hide what its model name implies."""
+    if this_arch() != "x86_64":
+        return "armv8-a"
+    best = "x86-64"
+    for level, needed in _X86_LEVELS.items():
+        if not cpu_features().issuperset(needed):
+            break
+        best = level
+    return best

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: MIT
+"""CUDA targets, built without a GPU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...errors import TargetError, UnsupportedError
+from ...runtime.machine import TargetInfo, this_arch
+from .base import Target
+
+_ARCHITECTURES = ("sm_80", "sm_90")
+
+
+@dataclass(frozen=True)
+class CudaTarget(Target):
+    """An NVIDIA GPU of compute capability ``arch``."""
+
+    arch: str = "sm_80"
+
+    @classmethod
+    def from_options(cls, options: dict[str, str]) -> CudaTarget:
+        """Return the target with these options.
+
+        Raises:
+            TargetError: an option or architecture is unknown.
+        """
+        unknown = set(options) - {"arch"}
+        if unknown:
+            raise TargetError(f"target cuda has no option {sorted(unknown)[0]!r}; known: arch")
+        arch = options.get("arch", "sm_80")
+        if arch not in _ARCHITECTURES:
+            known = ", ".join(_ARCHITECTURES)
+            raise TargetError(f"target cuda: unknown arch {arch!r}; known: {known}")
+        return cls(arch)
+
+    @property
+    def name(self) -> str:
+        """Return ``cuda{arch=...}``."""
+        return f"cuda{{arch={self.arch}}}"
+
+    def info(self) -> TargetInfo:
+        """Return host architecture and the GPU's compute capability."""
+        return TargetInfo(self.name, "cuda", "linux", this_arch(), device=self.arch)
+
+    def schedule(self, function: Any) -> Any:
+        """Return the function with its loops bound to blocks and threads."""
+        raise UnsupportedError("cuda schedules are not there yet")
+
+    def build(self, module: Any, folder: Path) -> str:
+        """Compile host and device code."""
+        raise UnsupportedError("cuda builds are not there yet")
