@@ -188,8 +188,8 @@ def check_gradient(sample: Sample, seeded: tuple[int, ...]) -> None:
     floats = [k for k, a in enumerate(sample.inputs) if is_float(type_of(a))]
     assert set(operands) <= set(floats), "a cotangent for an operand that has none"
     names = {t.dtype for t in (*types, *map(type_of, sample.inputs)) if is_float(t)}
-    if not names <= STEPS.keys():
-        return  # too few digits for differences; types and verification were checked above
+    if sample.gradient is None or not names <= STEPS.keys():
+        return  # nothing that differences show; types and verification were checked above
     step, tolerance = STEPS["float32" if "float32" in names else "float64"]
     for k in floats:
         for direction in directions(sample.inputs[k], rng):
@@ -203,7 +203,7 @@ def test_gradient_is_the_finite_difference(sample: Sample) -> None:
     sample = widened(sample)
     types = sample.op.infer(*map(type_of, sample.inputs))
     floats = tuple(k for k, t in enumerate(types) if is_float(t))
-    if not sample.gradient:
+    if sample.gradient is False:
         with pytest.raises(OpError, match="no gradient"):
             vjp_graph(sample, floats)
         return

@@ -21,7 +21,8 @@ class Sample:
         label: tells several samples of one op apart.
         rtol: relative tolerance of compiled against evaluated values.
         atol: absolute tolerance of compiled against evaluated values.
-        gradient: whether the op has a gradient; with `False` its `vjp` must refuse.
+        gradient: whether the op has a gradient; with `False` its `vjp` must refuse, with `None`
+            it has one that differences do not show at these operands (a kink, NaN).
     """
 
     op: Op
@@ -29,7 +30,7 @@ class Sample:
     label: str = ""
     rtol: float = 1e-5
     atol: float = 1e-6
-    gradient: bool = True
+    gradient: bool | None = True
 
     def __str__(self) -> str:
         return f"{self.op.name}-{self.label}" if self.label else self.op.name
