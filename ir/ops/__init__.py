@@ -11,6 +11,7 @@ from .fused import *
 from .gather import *
 from .host import *
 from .imported import *
+from .normalization import *
 from .reduction import *
 from .shape import *
 from .softmax import *

@@ -1,0 +1,291 @@
+# SPDX-License-Identifier: MIT
+"""Normalisations: batch, layer, root mean square, instance, group, norm, mean and variance."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from ..op import Composite, Types, Values
+from ..types import Type
+from .arithmetic import Abs, Add, Div, Mul, Sub
+from .elementary import Rsqrt, Sqrt
+from .elementwise import result_type
+from .reduction import ReduceMean, ReduceSum
+from .shape import Reshape, expand_axes
+from .widening import Widened, narrow, widen
+
+if TYPE_CHECKING:
+    from ..emitter import Emitter
+    from ..graph import Value
+
+
+class SameType(Widened):
+    """Base of normalisations with one result of the first operand's type."""
+
+    def infer(self, *inputs: Type) -> Types:
+        """Return the first operand's type, after checking all through the expansion."""
+        (y,) = super().infer(*inputs)
+        if y != inputs[0]:
+            raise self.error(f"parameters broadcast {inputs[0]} to {y}")
+        return (y,)
+
+
+@dataclass(frozen=True)
+class BatchNorm(SameType):
+    """``y = (x - mean) / sqrt(variance + epsilon) * scale + bias`` per channel (axis 1).
+
+    Shapes: x (N, C, ...); scale, bias, mean and variance (C). ONNX: BatchNormalization-15.
+
+    References:
+        Ioffe and Szegedy, Batch normalization, ICML 2015.
+    """
+
+    name: ClassVar[str] = "batch_norm"
+    epsilon: float = 1e-5
+
+    def formula(self, emit: Emitter, *inputs: Value) -> Values:
+        """Multiply the centred data by one factor per channel."""
+        x, scale, bias, mean, variance = inputs
+        factor = emit(Mul(), scale, _inverse_deviation(emit, variance, self.epsilon))
+        centred = emit(Sub(), x, channels(emit, mean, x))
+        scaled = emit(Mul(), centred, channels(emit, factor, x))
+        return (emit(Add(), scaled, channels(emit, bias, x)),)
+
+
+@dataclass(frozen=True)
+class BatchNormTraining(Composite):
+    """Batch normalisation by the batch's own statistics, which also update the running ones.
+
+    ``running = momentum * running + (1 - momentum) * current``, with the variance of the
+    population, not of a sample.
+
+    Shapes: x (N, C, ...); scale, bias, running mean and running variance (C). Results: y and
+        the new running mean and variance. ONNX: BatchNormalization-15 with training_mode.
+    """
+
+    name: ClassVar[str] = "batch_norm_training"
+    epsilon: float = 1e-5
+    momentum: float = 0.9
+
+    def expand(self, emit: Emitter, *inputs: Value) -> Values:
+        """Reduce over every axis but the channels, normalise, and blend."""
+        x, scale, bias, running_mean, running_variance = (widen(emit, v) for v in inputs)
+        axes = tuple(k for k in range(result_type(x).rank) if k != 1)
+        centred, mean, variance = _moments(emit, x, axes)
+        factor = emit(Mul(), scale, _inverse_deviation(emit, variance, self.epsilon))
+        scaled = emit(Mul(), centred, channels(emit, factor, x))
+        y = emit(Add(), scaled, channels(emit, bias, x))
+        return (
+            narrow(emit, y, inputs[0]),
+            narrow(emit, self._blend(emit, running_mean, mean), inputs[3]),
+            narrow(emit, self._blend(emit, running_variance, variance), inputs[4]),
+        )
+
+    def _blend(self, emit: Emitter, old: Value, new: Value) -> Value:
+        kept = emit(Mul(), old, emit.scalar_like(self.momentum, old))
+        return emit(Add(), kept, emit(Mul(), new, emit.scalar_like(1 - self.momentum, new)))
+
+
+@dataclass(frozen=True)
+class LayerNorm(Composite):
+    """``y = (x - mean) / sqrt(variance + epsilon) * scale + bias`` over the axes from ``axis`` on.
+
+    Narrow floats are computed in float32 and rounded once. ONNX: LayerNormalization-17.
+
+    Shapes: x; scale and the optional bias broadcast to x. Results: y and, with
+        ``statistics``, the mean and ``1 / sqrt(variance + epsilon)`` in the computed type,
+        with axes of size 1 in place of the reduced ones.
+
+    References:
+        Ba, Kiros, Hinton, Layer normalization, arXiv:1607.06450, 2016.
+    """
+
+    name: ClassVar[str] = "layer_norm"
+    axis: int = -1
+    epsilon: float = 1e-5
+    statistics: bool = False
+
+    def expand(self, emit: Emitter, *inputs: Value) -> Values:
+        """Reduce, normalise and scale."""
+        if len(inputs) not in (2, 3):
+            raise self.error(f"expected x, scale and perhaps bias, found {len(inputs)} operands")
+        x, scale, *bias = (widen(emit, v) for v in inputs)
+        axes = _trailing(self, x, self.axis)
+        centred, mean, variance = _moments(emit, x, axes)
+        mean, variance = expand_axes(emit, mean, axes), expand_axes(emit, variance, axes)
+        inverse = _inverse_deviation(emit, variance, self.epsilon)
+        y = emit(Mul(), emit(Mul(), centred, inverse), scale)
+        for offset in bias:
+            y = emit(Add(), y, offset)
+        y = narrow(emit, y, inputs[0])
+        return (y, mean, inverse) if self.statistics else (y,)
+
+
+@dataclass(frozen=True)
+class RmsNorm(Widened):
+    """``y = x / sqrt(mean(x**2) + epsilon) * scale`` over the axes from ``axis`` on.
+
+    Shapes: x; scale broadcasts to x. ONNX: RMSNormalization-23.
+
+    References:
+        Zhang and Sennrich, Root mean square layer normalization, NeurIPS 2019.
+    """
+
+    name: ClassVar[str] = "rms_norm"
+    axis: int = -1
+    epsilon: float = 1e-5
+
+    def formula(self, emit: Emitter, *inputs: Value) -> Values:
+        """Divide by the root mean square and scale."""
+        x, scale = inputs
+        axes = _trailing(self, x, self.axis)
+        square = expand_axes(emit, emit(ReduceMean(axes), emit(Mul(), x, x)), axes)
+        inverse = _inverse_deviation(emit, square, self.epsilon)
+        return (emit(Mul(), emit(Mul(), x, inverse), scale),)
+
+
+@dataclass(frozen=True)
+class InstanceNorm(SameType):
+    """``y = (x - mean) / sqrt(variance + epsilon) * scale + bias`` per sample and channel.
+
+    Shapes: x (N, C, D1, ...); scale and bias (C). ONNX: InstanceNormalization-22.
+
+    References:
+        Ulyanov, Vedaldi, Lempitsky, Instance normalization, arXiv:1607.08022, 2016.
+    """
+
+    name: ClassVar[str] = "instance_norm"
+    epsilon: float = 1e-5
+
+    def formula(self, emit: Emitter, *inputs: Value) -> Values:
+        """Reduce over the spatial axes."""
+        x, scale, bias = inputs
+        axes = tuple(range(2, result_type(x).rank))
+        normal = _normalised(emit, x, axes, self.epsilon)
+        scaled = emit(Mul(), normal, channels(emit, scale, x))
+        return (emit(Add(), scaled, channels(emit, bias, x)),)
+
+
+@dataclass(frozen=True)
+class GroupNorm(SameType):
+    """Normalisation by mean and variance of each sample's groups of neighbouring channels.
+
+    Shapes: x (N, C, ...) with C a multiple of ``groups``; scale and bias (C).
+    ONNX: GroupNormalization-21.
+
+    References:
+        Wu and He, Group normalization, ECCV 2018.
+    """
+
+    name: ClassVar[str] = "group_norm"
+    groups: int = 1
+    epsilon: float = 1e-5
+
+    def formula(self, emit: Emitter, *inputs: Value) -> Values:
+        """Normalise in the shape (N, groups, the rest)."""
+        x, scale, bias = inputs
+        type = result_type(x)
+        if type.rank < 2 or self.groups < 1 or type.dims[1] % self.groups:
+            raise self.error(f"{self.groups} groups do not divide the channels of {type}")
+        samples, count = type.dims[:2]
+        rows = (samples, self.groups, count // self.groups, *type.dims[2:])
+        axes = tuple(range(2, len(rows)))
+        normal = _normalised(emit, emit(Reshape(rows), x), axes, self.epsilon)
+        scaled = emit(Mul(), emit(Reshape(type.dims), normal), channels(emit, scale, x))
+        return (emit(Add(), scaled, channels(emit, bias, x)),)
+
+
+@dataclass(frozen=True)
+class LpNorm(SameType):
+    """``x`` divided by its ``p``-norm along ``axis``, ``p`` 1 or 2; 0 where the norm is 0.
+
+    ONNX: LpNormalization-22.
+    """
+
+    name: ClassVar[str] = "lp_norm"
+    axis: int = -1
+    p: int = 2
+
+    def formula(self, emit: Emitter, *inputs: Value) -> Values:
+        """Divide; a sum of 0 becomes 1 before the root, whose slope is infinite at 0."""
+        from .comparison import Equal, Select
+
+        (x,) = inputs
+        if self.p not in (1, 2):
+            raise self.error(f"p must be 1 or 2, found {self.p}")
+        axes = _trailing(self, x, self.axis)[:1]
+        powers = emit(Abs(), x) if self.p == 1 else emit(Mul(), x, x)
+        total = expand_axes(emit, emit(ReduceSum(axes), powers), axes)
+        zero, one = emit.scalar_like(0, x), emit.scalar_like(1, x)
+        norm = emit(Select(), emit(Equal(), total, zero), one, total)
+        return (emit(Div(), x, norm if self.p == 1 else emit(Sqrt(), norm)),)
+
+
+@dataclass(frozen=True)
+class MeanVarianceNorm(SameType):
+    """``y = (x - mean) / (sqrt(variance) + epsilon)`` over ``axes``.
+
+    ONNX: MeanVarianceNormalization-13.
+    """
+
+    name: ClassVar[str] = "mean_variance_norm"
+    axes: tuple[int, ...] = (0, 2, 3)
+    epsilon: float = 1e-9
+
+    def formula(self, emit: Emitter, *inputs: Value) -> Values:
+        """Divide the centred data by the deviation."""
+        (x,) = inputs
+        centred, _, variance = _moments(emit, x, self.axes)
+        deviation = emit(Sqrt(), expand_axes(emit, variance, self.axes))
+        floor = emit.scalar_like(self.epsilon, x)
+        return (emit(Div(), centred, emit(Add(), deviation, floor)),)
+
+
+def channels(emit: Emitter, parameter: Value, x: Value) -> Value:
+    """Emit one number per channel in a shape that broadcasts to ``x`` (N, C, ...)."""
+    rank = result_type(x).rank
+    if rank < 2 or result_type(parameter).rank == 0:
+        return parameter
+    return emit(Reshape((*result_type(parameter).dims, *(1 for _ in range(rank - 2)))), parameter)
+
+
+def _moments(emit: Emitter, x: Value, axes: tuple[int, ...]) -> tuple[Value, Value, Value]:
+    """Emit the centred data, the mean and the population variance over ``axes``.
+
+    The variance is that of the centred data: the difference of two large squares would
+    cancel, and could be negative.
+    """
+    mean = emit(ReduceMean(axes), x)
+    centred = emit(Sub(), x, expand_axes(emit, mean, axes))
+    return centred, mean, emit(ReduceMean(axes), emit(Mul(), centred, centred))
+
+
+def _normalised(emit: Emitter, x: Value, axes: tuple[int, ...], epsilon: float) -> Value:
+    centred, _, variance = _moments(emit, x, axes)
+    inverse = _inverse_deviation(emit, variance, epsilon)
+    return emit(Mul(), centred, expand_axes(emit, inverse, axes))
+
+
+def _inverse_deviation(emit: Emitter, variance: Value, epsilon: float) -> Value:
+    return emit(Rsqrt(), emit(Add(), variance, emit.scalar_like(epsilon, variance)))
+
+
+def _trailing(op: Composite, x: Value, axis: int) -> tuple[int, ...]:
+    """Return the axes from ``axis`` on; negative ones count from the end."""
+    rank = result_type(x).rank
+    if not -rank <= axis < rank:
+        raise op.error(f"axis {axis} does not exist in {x.type}")
+    return tuple(range(axis % rank, rank))
+
+
+__all__ = [
+    "BatchNorm",
+    "BatchNormTraining",
+    "GroupNorm",
+    "InstanceNorm",
+    "LayerNorm",
+    "LpNorm",
+    "MeanVarianceNorm",
+    "RmsNorm",
+]
