@@ -3,6 +3,7 @@
 
 from .activation import *
 from .arithmetic import *
+from .attention import *
 from .cast import *
 from .comparison import *
 from .control import *
