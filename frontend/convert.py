@@ -22,7 +22,7 @@ that body.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias, TypeVar, overload
 
 import numpy as np
@@ -45,14 +45,14 @@ class Items:
     """
 
     entries: tuple[Entry, ...]
-    element: Type = UnknownType()
+    element: Type = field(default_factory=UnknownType)
 
 
 @dataclass(frozen=True)
 class Absent:
     """An optional that is known to hold nothing."""
 
-    element: Type = UnknownType()
+    element: Type = field(default_factory=UnknownType)
 
 
 Entry: TypeAlias = "Value | Items | Absent"
@@ -65,7 +65,7 @@ class Expansion:
 
     Attributes:
         graph: an imported graph; its outputs are the node's results, in order of position.
-        arguments: for each of its inputs a known entry, or ``None`` to take the next operand.
+        arguments: the entries of its inputs.
     """
 
     graph: Graph
@@ -112,8 +112,43 @@ class Scope(Protocol):
     file: str
     checks: list[tuple[Value, str]]
 
-    def region(self, body: Graph, arguments: Sequence[Entry]) -> tuple[Graph, list[str]]:
+    def region(self, body: Graph, inputs: Sequence[Type | Entry]) -> Region:
         """Convert a closed region; see :meth:`Conversion.region`."""
+
+
+@dataclass(frozen=True)
+class Region:
+    """A region converted on its own, from which a control op's body is made.
+
+    Attributes:
+        title: name of the region.
+        emit: holds the region's nodes; more may be emitted before :meth:`graph`.
+        formals: inputs that were given by their types.
+        captured: inputs that stand for outer values.
+        operands: those outer values.
+        results: entries of the region's results.
+        flags: bool scalars that must be true whenever the region runs.
+        messages: what to say if one is not.
+    """
+
+    title: str
+    emit: FoldingEmitter
+    formals: tuple[Value, ...]
+    captured: tuple[Value, ...]
+    operands: tuple[Value, ...]
+    results: tuple[Entry, ...]
+    flags: tuple[Value, ...]
+    messages: tuple[str, ...]
+
+    @property
+    def tensors(self) -> tuple[Value, ...] | None:
+        """The results if all are tensors of static shape, else ``None``."""
+        values = tuple(r for r in self.results if isinstance(r, Value) and is_static(r.type))
+        return values if len(values) == len(self.results) else None
+
+    def graph(self, inputs: Sequence[Value], outputs: Sequence[Value]) -> Graph:
+        """Return the region as a closed canonical graph; its last inputs are the captured."""
+        return self.emit.graph(self.title, (*inputs, *self.captured), outputs)
 
 
 @dataclass(frozen=True)
@@ -274,19 +309,15 @@ class Conversion:
         elif not bool(np.all(known)):
             raise self.error(message)
 
-    def region(self, body: Graph, arguments: Sequence[Entry]) -> tuple[Graph, list[str]]:
-        """Convert a region to a closed canonical graph, for a control op.
+    def region(self, body: Graph, inputs: Sequence[Type | Entry]) -> Region:
+        """Convert a region on its own, for a control op.
 
         Args:
             body: one of the node's regions.
-            arguments: one entry for each of its inputs. A known one becomes a constant of
-                the region; any other is an input of the canonical graph, of the same type.
-
-        Returns:
-            The graph, and the messages of its run-time checks, whose flags (bool scalars)
-            are its last outputs.
+            inputs: for each of its inputs either a type, for what changes from run to run, or
+                an entry, for what the region captures. A small constant is known inside.
         """
-        return self.scope.region(body, arguments)
+        return self.scope.region(body, inputs)
 
     # Errors
 

@@ -4,19 +4,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ..errors import UnsupportedError
 from ..ir import Array, Emitter, Kind, Node, Op, TensorType, Type, Value, dtype_name
 from ..ir.op import Types
 
+Mark: TypeAlias = tuple[int, int, int]
+
 MAX_ELEMENTS = 2**31 - 1
 """Larger tensors are refused: kernels index with 32 bits, and no machine here holds them."""
 
-FOLDED_ELEMENTS = 2**22
+FOLDED_ELEMENTS = 2**16
 """A folded result may have this many elements, or four times those of its operands."""
 
 FOLDED_BYTES = 2**30
@@ -57,9 +61,10 @@ class FoldingEmitter(Emitter):
     [1, 2]
     """
 
-    def __init__(self, taken: Any = ()) -> None:
+    def __init__(self, taken: Iterable[str] = ()) -> None:
         super().__init__(taken)
         self._budget = FOLDED_BYTES
+        self._log: list[str] = []
 
     def known(self, value: Value) -> Array | None:
         """Return the elements of a constant, ``None`` for any other value."""
@@ -102,18 +107,39 @@ class FoldingEmitter(Emitter):
         # Overflow and invalid values follow IEEE 754 silently, as compiled code does.
         with np.errstate(all="ignore"):
             arrays = op.evaluate(*(self.parameters[v.name] for v in inputs))
-        return tuple(self.constant(a) for a in arrays)
+        # Parameters are read as they lie in memory, so views are copied out.
+        return tuple(self.constant(np.asarray(a).copy(order="C")) for a in arrays)
 
-    def rename(self, start: int, value: Value, name: str) -> Value:
-        """Give ``name`` to a value that was made after the first ``start`` nodes.
+    def mark(self) -> Mark:
+        """Return a point that :meth:`rollback` can go back to."""
+        return len(self.nodes), len(self._log), self._budget
+
+    def rollback(self, mark: Mark) -> None:
+        """Forget what was emitted after ``mark``."""
+        nodes, parameters, self._budget = mark
+        del self.nodes[nodes:]
+        for name in self._log[parameters:]:
+            self.parameters.pop(name, None)
+        del self._log[parameters:]
+
+    def made_since(self, mark: Mark, value: Value) -> bool:
+        """Whether ``value`` was emitted after ``mark``."""
+        if value.name in self.parameters:
+            return value.name in self._log[mark[1] :]
+        return any(value in node.outputs for node in self.nodes[mark[0] :])
+
+    def rename(self, mark: Mark, value: Value, name: str) -> Value:
+        """Give ``name`` to a value that was made after ``mark``.
 
         Nodes of a model keep the names of their results in this way, so that a comparison
         layer by layer finds them.
         """
         renamed = replace(value, name=name)
+        self.reserve(name)
         if value.name in self.parameters:
+            self._log.append(name)
             self.parameters[name] = self.parameters.pop(value.name)
-        for at in range(start, len(self.nodes)):
+        for at in range(mark[0], len(self.nodes)):
             node = self.nodes[at]
             if value in node.inputs or value in node.outputs:
                 self.nodes[at] = replace(
@@ -123,9 +149,16 @@ class FoldingEmitter(Emitter):
                 )
         return renamed
 
+    def constant(self, array: ArrayLike, dtype: str | None = None, name: str = "c") -> Value:
+        """Add a parameter holding ``array`` (as ``dtype`` if given) and return its value."""
+        value = super().constant(array, dtype, name)
+        self._log.append(value.name)
+        return value
+
     def bind(self, name: str, array: Array) -> Value:
         """Make ``array`` a parameter of exactly this name."""
         self.parameters[self.reserve(name)] = array
+        self._log.append(name)
         return Value(name, TensorType(dtype_name(array.dtype), tuple(map(int, array.shape))))
 
 

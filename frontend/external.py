@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: MIT
+"""Reads tensor data kept in files beside the model, and in no other place."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import Counter
+from pathlib import Path, PureWindowsPath
+
+from ..errors import ModelError
+
+
+class ExternalData:
+    """The files beside one model that its tensors may refer to.
+
+    A location must be a relative path inside the model's folder. Links are not followed out of
+    it, and only regular files are read: a model is data from strangers, and a path is the one
+    thing in it that could reach the rest of the machine.
+
+    Attributes:
+        folder: folder of the model, ``None`` for a model that came as bytes.
+    """
+
+    def __init__(self, folder: Path | None) -> None:
+        self.folder = folder
+        self._cache: dict[tuple[Path, int, int], bytes] = {}
+        self._read: Counter[Path] = Counter()
+
+    def read(self, location: str, offset: int, length: int | None, expected: int) -> bytes:
+        """Return ``expected`` bytes of the file at ``location`` from ``offset``.
+
+        Raises:
+            ModelError: the location is outside the folder or no regular file, or offset and
+                length do not fit the file or the tensor.
+        """
+        path = self._resolve(location)
+        if offset < 0 or (length is not None and length != expected):
+            raise ModelError(
+                f"external data '{location}': offset {offset} and length {length} do not hold "
+                f"the {expected} bytes that the tensor's shape needs"
+            )
+        key = (path, offset, expected)
+        if key not in self._cache:
+            self._cache[key] = self._load(path, location, offset, expected)
+        return self._cache[key]
+
+    def _resolve(self, location: str) -> Path:
+        if self.folder is None:
+            raise ModelError(
+                f"external data '{location}': the model came as bytes, so there is no folder to "
+                "read it from; load the model by its path or pass `folder`"
+            )
+        relative = Path(location)
+        windows = PureWindowsPath(location)
+        outside = relative.is_absolute() or windows.is_absolute() or windows.drive
+        if not location or "\0" in location or outside or ".." in windows.parts:
+            raise ModelError(
+                f"external data {location!r}: only a relative path inside the model's folder is "
+                "allowed"
+            )
+        folder = self.folder.resolve()
+        path = (folder / relative).resolve()
+        if not path.is_relative_to(folder):
+            raise ModelError(
+                f"external data '{location}': a link leads out of the model's folder; put the "
+                "file itself there"
+            )
+        return path
+
+    def _load(self, path: Path, location: str, offset: int, expected: int) -> bytes:
+        # Not blocking: opening a named pipe would otherwise wait for a writer for ever.
+        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+        try:
+            descriptor = os.open(path, flags)
+        except OSError as error:
+            raise ModelError(f"external data '{location}': {error.strerror}") from error
+        with os.fdopen(descriptor, "rb") as file:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                raise ModelError(f"external data '{location}': not a regular file")
+            if offset + expected > status.st_size:
+                raise ModelError(
+                    f"external data '{location}': the tensor needs bytes {offset} to "
+                    f"{offset + expected}, the file has {status.st_size}"
+                )
+            self._limit(path, location, expected, status.st_size)
+            file.seek(offset)
+            data = file.read(expected)
+        if len(data) != expected:
+            raise ModelError(f"external data '{location}': the file shrank while it was read")
+        return data
+
+    def _limit(self, path: Path, location: str, expected: int, size: int) -> None:
+        # Tensors of one file do not overlap; many that do would multiply memory at will.
+        self._read[path] += expected
+        if self._read[path] > 2 * size:
+            raise ModelError(
+                f"external data '{location}': tensors overlap to more than twice the file's "
+                f"{size} bytes"
+            )
