@@ -3,9 +3,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 from weakref import WeakValueDictionary
 
 import numpy as np
@@ -18,6 +19,30 @@ ALIGNMENT = 64
 """Bytes; kernels load and store whole vectors at addresses that are multiples of it."""
 
 
+class Block(NamedTuple):
+    """An array that kernels can use as it is, and its address."""
+
+    array: Array
+    pointer: ctypes.c_void_p
+
+
+def allocate(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Block:
+    """Return an uninitialised block.
+
+    Raises:
+        ExecutionError: there is not enough memory.
+    """
+    size = math.prod(shape) * dtype.itemsize
+    try:
+        raw = np.empty(size + ALIGNMENT, np.uint8)
+    except (MemoryError, ValueError):
+        raise ExecutionError(f"not enough memory for an array of {size} bytes") from None
+    base = _address(raw)
+    start = -base % ALIGNMENT
+    array: Array = np.ndarray(shape, dtype, raw, start)
+    return Block(array, ctypes.c_void_p(base + start))
+
+
 def aligned_empty(shape: Sequence[int], dtype: Any) -> Array:
     """Return an uninitialised array whose first byte is at a multiple of 64.
 
@@ -27,44 +52,29 @@ def aligned_empty(shape: Sequence[int], dtype: Any) -> Array:
     Raises:
         ExecutionError: there is not enough memory.
     """
-    kind = np.dtype(dtype)
-    size = math.prod(shape) * kind.itemsize
-    try:
-        raw = np.empty(size + ALIGNMENT, np.uint8)
-    except (MemoryError, ValueError):
-        raise ExecutionError(f"not enough memory for an array of {size} bytes") from None
-    start = -address(raw) % ALIGNMENT
-    array: Array = raw[start : start + size].view(kind).reshape(tuple(shape))
-    return array
+    return allocate(tuple(shape), np.dtype(dtype)).array
 
 
-def address(array: Array) -> int:
-    """Return the address of an array's first element."""
-    # Faster than `array.ctypes.data`, which builds an object each time.
+def ready_block(array: Array, dtype: np.dtype[Any]) -> Block | None:
+    """Return ``array`` as a block, ``None`` unless native, contiguous and aligned."""
+    if array.dtype != dtype or not array.flags.c_contiguous:
+        return None
+    pointer = _address(array)
+    return None if pointer % ALIGNMENT else Block(array, ctypes.c_void_p(pointer))
+
+
+def as_block(array: Array, dtype: np.dtype[Any]) -> Block:
+    """Return ``array`` as a block, by an aligned copy where kernels cannot read it in place."""
+    block = ready_block(array, dtype)
+    if block is None:
+        block = allocate(array.shape, dtype)
+        block.array[...] = array
+    return block
+
+
+def _address(array: Array) -> int:
+    # The costliest line of a small run (some microseconds): ask once per array.
     return int(array.__array_interface__["data"][0])
-
-
-def is_ready(array: Array, spec: TensorSpec) -> bool:
-    """Whether kernels can read ``array`` in place: native, contiguous and aligned."""
-    return (
-        array.dtype == spec.numpy_dtype
-        and array.flags.c_contiguous
-        and address(array) % ALIGNMENT == 0
-    )
-
-
-def as_ready(array: Array, spec: TensorSpec) -> Array:
-    """Return ``array``, or an aligned copy where kernels cannot read it in place."""
-    if is_ready(array, spec):
-        return array
-    copy = aligned_empty(array.shape, spec.numpy_dtype)
-    copy[...] = array
-    return copy
-
-
-def as_bytes(array: Array) -> Array:
-    """Return the bytes of a contiguous array as a flat view."""
-    return array.reshape(-1).view(np.uint8)
 
 
 class ParameterBlob:
@@ -73,12 +83,12 @@ class ParameterBlob:
     _known: ClassVar[WeakValueDictionary[object, ParameterBlob]] = WeakValueDictionary()
 
     def __init__(self, program: Program, arrays: Sequence[Array]) -> None:
-        self.data = aligned_empty((program.parameter_bytes,), np.uint8)
+        self.block = allocate((program.parameter_bytes,), np.dtype(np.uint8))
         # Also keeps the arrays alive, whose identities are the blob's key.
         self.arrays = arrays
         for parameter, array in zip(program.parameters, arrays, strict=True):
             spec = parameter.spec
-            place = self.data[parameter.offset : parameter.offset + spec.nbytes]
+            place = self.block.array[parameter.offset : parameter.offset + spec.nbytes]
             place.view(spec.numpy_dtype).reshape(spec.dims)[...] = array
 
     @classmethod

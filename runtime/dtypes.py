@@ -48,6 +48,9 @@ def name_of_dtype(dtype: np.dtype[Any]) -> str:
     >>> name_of_dtype(np.dtype("<U5"))
     'string'
     """
+    name = _NAMES.get(dtype)  # nearly always; the rest is slower
+    if name is not None:
+        return name
     if dtype.kind in "OUST":
         return "string"
-    return _NAMES.get(dtype.newbyteorder("="), str(dtype))
+    return _NAMES.get(dtype.newbyteorder("=")) or str(dtype)

@@ -14,13 +14,15 @@ import numpy as np
 import tvm_ffi
 
 from ..errors import ArtifactError, ExecutionError, InputError
-from .buffers import ParameterBlob, address, aligned_empty, as_bytes, as_ready, is_ready
+from .buffers import Block, ParameterBlob, allocate, as_block, ready_block
 from .dtypes import Array
 from .host import HostRunner
-from .program import BufferRef, KernelInfo, Program, TensorSpec
+from .program import BufferRef, KernelInfo, Program, Space, TensorSpec, ValueSpec
 from .step_info import step_info
 
 Main = Callable[..., object]
+
+_NULL = ctypes.c_void_p(None)
 
 
 class Executor:
@@ -40,11 +42,13 @@ class Executor:
         self._main = _load_main(library)
         self._blob = ParameterBlob.of(program, weights)
         self._hosts = {number: HostRunner(step) for number, step in program.host_steps()}
+        self._inputs = [_Port(s, program.input_slot(k)) for k, s in enumerate(program.inputs)]
+        self._outputs = [_Port(s, program.output_slot(k)) for k, s in enumerate(program.outputs)]
         self._hidden = {check.output for check in program.checks}
         self._num_slots = 1 + max(_slots(program), default=-1)
         self._segments = _segments(len(program.steps), sorted(self._hosts))
         # One arena per run in progress, kept for the next run.
-        self._arenas: deque[Array] = deque()
+        self._arenas: deque[Block] = deque()
 
     def run(self, arrays: Sequence[Any]) -> list[Any]:
         """Return the outputs for ``arrays``, one per input, of the program's types.
@@ -52,8 +56,7 @@ class Executor:
         Raises:
             ExecutionError: the program found invalid data, or memory ran out.
         """
-        frame = _Frame(self, self._ready(arrays), self._fresh_outputs())
-        return self._execute(frame, self._segments)
+        return self._execute(self._frame(arrays), self._segments)
 
     def run_bound(self, arrays: Sequence[Array], results: Sequence[Array]) -> None:
         """Like :meth:`run`, but read and write the given arrays in place.
@@ -65,11 +68,18 @@ class Executor:
         Raises:
             InputError: an array cannot be used in place.
         """
-        self._check_bound(arrays, self.program.inputs, "input")
         visible = [k for k in range(len(self.program.outputs)) if k not in self._hidden]
-        self._check_bound(results, [self.program.outputs[k] for k in visible], "output")
-        bound = dict(zip(visible, results, strict=True))
-        self._execute(_Frame(self, arrays, self._fresh_outputs(bound)), self._segments)
+        if (len(arrays), len(results)) != (len(self._inputs), len(visible)):
+            raise InputError(
+                f"expected {len(self._inputs)} inputs and {len(visible)} outputs to be bound, "
+                f"found {len(arrays)} and {len(results)}"
+            )
+        for array, port in zip(arrays, self._inputs, strict=True):
+            require_bindable(array, port.spec, "input")
+        bound: dict[int, Block] = {}
+        for k, array in zip(visible, results, strict=True):
+            bound[k] = require_bindable(array, self._outputs[k].spec, "output")
+        self._execute(self._frame(arrays, bound), self._segments)
 
     def profile(self, arrays: Sequence[Any]) -> tuple[list[Any], list[tuple[KernelInfo, float]]]:
         """Run step by step.
@@ -78,7 +88,7 @@ class Executor:
             The outputs, and for each top-level step what it is and the seconds it took.
         """
         times: list[tuple[KernelInfo, float]] = []
-        frame = _Frame(self, self._ready(arrays), self._fresh_outputs())
+        frame = self._frame(arrays)
         steps = [(k, k + 1) for k in range(len(self.program.steps))]
         results = self._execute(frame, steps, times)
         return results, times
@@ -112,110 +122,100 @@ class Executor:
 
     def _results(self, frame: _Frame) -> list[Any]:
         for check in self.program.checks:
-            if not frame.outputs[check.output].all():
+            if not frame.blocks["output", check.output].array.all():
                 raise ExecutionError(check.message)
-        results = []
-        for k, array in enumerate(frame.outputs):
-            slot = self.program.output_slot(k)
-            if k not in self._hidden:
-                results.append(array if slot is None else frame.slots[slot])
-        return results
+        return [
+            frame.blocks["output", k].array if port.slot is None else frame.slots[port.slot]
+            for k, port in enumerate(self._outputs)
+            if k not in self._hidden
+        ]
 
-    def _ready(self, arrays: Sequence[Any]) -> list[Any]:
-        if len(arrays) != len(self.program.inputs):
+    def _frame(self, arrays: Sequence[Any], bound: Mapping[int, Block] | None = None) -> _Frame:
+        """Return the memory of a run on ``arrays``; outputs in ``bound`` are written there."""
+        if len(arrays) != len(self._inputs):
             raise InputError(
-                f"the program takes {len(self.program.inputs)} inputs, {len(arrays)} were given"
+                f"the program takes {len(self._inputs)} inputs, {len(arrays)} were given"
             )
-        ready = []
-        for k, (array, spec) in enumerate(zip(arrays, self.program.inputs, strict=True)):
-            if self.program.input_slot(k) is None:
-                assert isinstance(spec, TensorSpec)
-                if array.shape != spec.dims:
-                    raise InputError(f"input {k} must be {spec}, its shape is {array.shape}")
-                array = as_ready(array, spec)
-            ready.append(array)
-        return ready
-
-    def _fresh_outputs(self, bound: Mapping[int, Array] | None = None) -> list[Any]:
-        outputs: list[Any] = []
-        for k, spec in enumerate(self.program.outputs):
-            if bound is not None and k in bound:
-                outputs.append(bound[k])
-            elif self.program.output_slot(k) is None:
-                assert isinstance(spec, TensorSpec)
-                outputs.append(aligned_empty(spec.dims, spec.numpy_dtype))
+        frame = _Frame(self._blob.block, self._arena(), self._num_slots)
+        for k, (array, port) in enumerate(zip(arrays, self._inputs, strict=True)):
+            if port.slot is None:
+                if array.shape != port.dims:
+                    raise InputError(f"input {k} must be {port.spec}, found {list(array.shape)}")
+                frame.add("input", k, as_block(array, port.dtype))
             else:
-                outputs.append(None)
-        return outputs
+                frame.slots[port.slot] = array
+                frame.pointers.append(_NULL)
+        for k, port in enumerate(self._outputs):
+            if port.slot is not None:
+                frame.pointers.append(_NULL)
+            elif bound is not None and k in bound:
+                frame.add("output", k, bound[k])
+            else:
+                frame.add("output", k, allocate(port.dims, port.dtype))
+        return frame
 
-    def _check_bound(self, arrays: Sequence[Any], specs: Sequence[Any], kind: str) -> None:
-        if len(arrays) != len(specs):
-            raise InputError(f"expected {len(specs)} bound {kind}s, found {len(arrays)}")
-        for array, spec in zip(arrays, specs, strict=True):
-            if not spec.is_buffer:
-                raise InputError(f"{kind} {spec.name!r} is {spec}, which cannot be bound")
-            require_bindable(array, spec, kind)
-
-    def _arena(self) -> Array:
+    def _arena(self) -> Block:
         try:
             return self._arenas.pop()
         except IndexError:
-            return aligned_empty((self.program.arena_bytes,), np.uint8)
+            return allocate((self.program.arena_bytes,), np.dtype(np.uint8))
 
 
-def require_bindable(array: Array, spec: TensorSpec, kind: str) -> None:
-    """Check that an array can be read, and an output written, in place.
+def require_bindable(array: Array, spec: ValueSpec, kind: str) -> Block:
+    """Return an array as a block that can be read, or an output written, in place.
 
     Raises:
         InputError: wrong type, not contiguous, not aligned, or read-only.
     """
     what = f"{kind} {spec.name!r}"
+    if not isinstance(spec, TensorSpec) or not spec.is_buffer:
+        raise InputError(f"{what} is {spec}, which cannot be bound; only tensors of numbers can")
     if array.dtype != spec.numpy_dtype or array.shape != spec.dims:
         raise InputError(f"{what} must be {spec}, found {array.dtype}{list(array.shape)}")
-    if not is_ready(array, spec):
+    block = ready_block(array, spec.numpy_dtype)
+    if block is None:
         raise InputError(
             f"{what} must be contiguous and aligned to 64 bytes to be bound; allocate it with "
             "ranvier.runtime.aligned_empty(shape, dtype)"
         )
     if kind == "output" and not array.flags.writeable:
         raise InputError(f"{what} is bound to a read-only array")
+    return block
+
+
+class _Port:
+    """An input or output, with what every run asks of it worked out once."""
+
+    def __init__(self, spec: ValueSpec, slot: int | None) -> None:
+        self.spec = spec
+        self.slot = slot
+        if slot is None:
+            assert isinstance(spec, TensorSpec)
+            self.dims = spec.dims
+            self.dtype = spec.numpy_dtype
 
 
 class _Frame:
-    """The memory of one run: addresses for the library, views for host steps."""
+    """The memory of one run: addresses for the library, views and slots for host steps."""
 
-    def __init__(self, executor: Executor, inputs: Sequence[Any], outputs: list[Any]) -> None:
-        program = executor.program
-        self.outputs = outputs
-        self.arena = executor._arena()
-        self.slots: list[Any] = [None] * executor._num_slots
-        self.blocks: dict[tuple[str, int], Array] = {
-            ("parameter", 0): executor._blob.data,
-            ("arena", 0): self.arena,
-        }
-        for k, array in enumerate(inputs):
-            slot = program.input_slot(k)
-            if slot is None:
-                self.blocks["input", k] = array
-            else:
-                self.slots[slot] = array
-        for k, array in enumerate(outputs):
-            if array is not None:
-                self.blocks["output", k] = array
-        ports = [("parameter", 0), ("arena", 0)]
-        ports += [("input", k) for k in range(len(inputs))]
-        ports += [("output", k) for k in range(len(outputs))]
-        self.pointers = [self._pointer(port) for port in ports]
+    def __init__(self, parameters: Block, arena: Block, num_slots: int) -> None:
+        self.arena = arena
+        self.slots: list[Any] = [None] * num_slots
+        self.blocks: dict[tuple[Space, int], Block] = {}
+        self.pointers: list[ctypes.c_void_p] = []
+        self.add("parameter", 0, parameters)
+        self.add("arena", 0, arena)
+
+    def add(self, space: Space, index: int, block: Block) -> None:
+        """Append a block to the arguments of ``main``."""
+        self.blocks[space, index] = block
+        self.pointers.append(block.pointer)
 
     def view(self, ref: BufferRef, spec: TensorSpec) -> Array:
         """Return the tensor at an address."""
-        block = as_bytes(self.blocks[ref.space, ref.index])
-        part = block[ref.offset : ref.offset + spec.nbytes]
-        return part.view(spec.numpy_dtype).reshape(spec.dims)
-
-    def _pointer(self, port: tuple[str, int]) -> ctypes.c_void_p:
-        block = self.blocks.get(port)
-        return ctypes.c_void_p(None if block is None else address(block))
+        flat = self.blocks[ref.space, ref.index].array.reshape(-1).view(np.uint8)
+        part: Array = flat[ref.offset : ref.offset + spec.nbytes].view(spec.numpy_dtype)
+        return part.reshape(spec.dims)
 
 
 def _load_main(library: Path) -> Main:
