@@ -191,7 +191,7 @@ class _Parser:
                 dims.append(int(self.advance()))
             elif self.kind == "string":
                 dims.append(self.unquote(self.advance()))
-            elif self.kind == "word":
+            elif self.kind == "word" or self.token in ("inf", "nan"):
                 dims.append(self.advance())
             else:
                 raise self.error(f"expected a dimension, found {self.token!r}")

@@ -13,7 +13,7 @@ from typing import Any
 from .attributes import ArrayAttribute
 from .graph import Graph, Node, Value
 from .op import Op
-from .types import Array, dtype_name
+from .types import Array, OptionalType, SequenceType, TensorType, Type, dtype_name
 
 INLINE_ELEMENTS = 64
 """Parameters of at most this many elements are printed in full, larger ones as a digest."""
@@ -62,16 +62,18 @@ def _graph_lines(graph: Graph, inline: int, indent: str) -> list[str]:
 
 
 def _declare(value: Value) -> str:
-    return f"%{quote(value.name)}: {_type(value)}"
+    return f"%{quote(value.name)}: {_type(value.type)}"
 
 
-def _type(value: Value) -> str:
-    text = str(value.type)
-    return re.sub(r"(?<=[\[, ])[^\],\[<> ]+(?=[\],])", lambda m: _dim(m[0]), text)
-
-
-def _dim(text: str) -> str:
-    return text if text.isdigit() else quote(text)
+def _type(type: Type) -> str:
+    if isinstance(type, TensorType):
+        sizes = (quote(d) if isinstance(d, str) else str(d) for d in type.shape)
+        return f"{type.dtype}[{', '.join(sizes)}]"
+    if isinstance(type, SequenceType):
+        return f"sequence<{_type(type.element)}>"
+    if isinstance(type, OptionalType):
+        return f"optional<{_type(type.element)}>"
+    return str(type)
 
 
 def _use(value: Value) -> str:
