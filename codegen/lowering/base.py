@@ -83,14 +83,14 @@ def propagating_max(a: Expr, b: Expr) -> Expr:
     """Return the larger of two scalars, or NaN when either is NaN."""
     if not is_float(a):
         return tirx.max(a, b)
-    return tirx.Select(tirx.Or(a > b, a != a), a, b)
+    return tirx.Select(tirx.Or(a > b, tirx.isnan(a)), a, b)
 
 
 def propagating_min(a: Expr, b: Expr) -> Expr:
     """Return the smaller of two scalars, or NaN when either is NaN."""
     if not is_float(a):
         return tirx.min(a, b)
-    return tirx.Select(tirx.Or(a < b, a != a), a, b)
+    return tirx.Select(tirx.Or(a < b, tirx.isnan(a)), a, b)
 
 
 def is_float(expr: Expr) -> bool:
@@ -258,13 +258,16 @@ class Context:
             body: ``body(input_buffers, output_buffers) -> Stmt``.
             name: stem of the buffers' names.
         """
-        buffers = [self.materialise(t).buffer for t in inputs]
+        sources = [self.materialise(t).buffer for t in inputs]
+        # Buffers of our own: those that TE makes up have an offset that no caller defines.
         result = te.extern(
             [_te_shape(s) for s, _ in specs],
-            buffers,
+            sources,
             body,
             name=self.fresh(name),
             dtype=[d for _, d in specs],
+            in_buffers=[tirx.decl_buffer(t.shape, t.dtype, t.op.name) for t in sources],
+            out_buffers=[tirx.decl_buffer(_te_shape(s), d, self.fresh(name)) for s, d in specs],
         )
         results = list(result) if isinstance(result, list | tuple) else [result]
         return tuple(self._buffered(t, tuple(s)) for t, (s, _) in zip(results, specs, strict=True))

@@ -14,6 +14,8 @@ _MIN_VECTOR = 4
 
 def schedule_cpu(function: Any) -> Any:
     """Return ``function`` with each reduction's loops in a vectorisable order."""
+    if function.body.block.name_hint != "root":  # one imperative block, whose loops are its own
+        return function
     schedule = s_tir.Schedule(function)
     for block in schedule.get_child_blocks(schedule.get_sblock("root")):
         _order_reduction(schedule, block)
@@ -45,5 +47,5 @@ def _read_along(node: Any, variable: Any) -> bool:
     return any(
         str(variable.name) in str(region.region[-1].min)
         for region in node.reads
-        if len(region.region) > 0 and not region.buffer.same_as(node.writes[0].buffer)
+        if len(region.region) > 0 and not region.source.same_as(node.writes[0].source)
     )
