@@ -3,28 +3,35 @@
 
 A rewrite sees a node whose operands are already rewritten, looks at what produced them, and
 either emits a replacement or declines. The names of graph outputs survive: the replacement
-takes over the name, and where it cannot (it is an input, a parameter or another output)
-the node stays as it is.
+takes over the name, and where it cannot (it is an input, a parameter or another output) a
+copy does, which is a reshape to the same shape.
 """
 
 from __future__ import annotations
 
+import functools
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 from ..errors import PassError
-from ..ir import Array, Emitter, Graph, Node, Op, Value, type_of
+from ..ir import Array, Emitter, Graph, Node, Op, TensorType, Value, ops, type_of
 from .eliminate_dead_nodes import without_dead_nodes
+from .reading import dims_of
 from .regions import map_node_regions
 
+OpT = TypeVar("OpT", bound=Op)
 Replacement: TypeAlias = Value | tuple[Value, ...] | None
 _MAX_SWEEPS = 100
 
 
 class Scope(Emitter):
-    """The graph being rebuilt, as a rewrite sees it: emits nodes and answers questions."""
+    """The graph being rebuilt, as a rewrite sees it: emits nodes and answers questions.
+
+    Attributes:
+        memo: what a rewrite wants to remember until the end of the sweep.
+    """
 
     def __init__(self, taken: Iterable[str] = ()) -> None:
         super().__init__(taken)
@@ -32,6 +39,7 @@ class Scope(Emitter):
         self._producers: dict[Value, Node] = {}
         self._indexed = 0
         self._uses: Counter[Value] = Counter()
+        self.memo: dict[Hashable, tuple[Value, ...]] = {}
 
     @classmethod
     def over(cls, graph: Graph) -> Scope:
@@ -78,11 +86,17 @@ class Scope(Emitter):
         self._uses[new] += self._uses[old]
 
 
+def op_of(node: Node, kind: type[OpT]) -> OpT:
+    """Return the op of ``node``, which is known to be a ``kind``."""
+    assert isinstance(node.op, kind)
+    return node.op
+
+
 @dataclass(frozen=True)
 class Rewrite:
     """A named function that replaces the results of a node, or declines with ``None``."""
 
-    roots: tuple[type[Op], ...]
+    roots: tuple[type[Any], ...]
     function: Callable[[Scope, Node], Replacement]
 
     @property
@@ -107,9 +121,32 @@ class Rewrite:
         return values
 
 
-def rewrite(*roots: type[Op]) -> Callable[[Callable[[Scope, Node], Replacement]], Rewrite]:
+def rewrite(*roots: type[Any]) -> Callable[[Callable[[Scope, Node], Replacement]], Rewrite]:
     """Make the decorated function a rewrite of nodes whose op is one of ``roots``."""
     return lambda function: Rewrite(roots, function)
+
+
+def static_rewrite(
+    *roots: type[Any],
+) -> Callable[[Callable[[Scope, Node], Replacement]], Rewrite]:
+    """Like :func:`rewrite`, for nodes all of whose operands and results are static tensors.
+
+    Rewrites that compare shapes need it: two sizes of one name may still differ.
+    """
+
+    def guard(function: Callable[[Scope, Node], Replacement]) -> Rewrite:
+        @functools.wraps(function)
+        def guarded(scope: Scope, node: Node) -> Replacement:
+            values = (*node.inputs, *node.outputs)
+            return function(scope, node) if all(map(_is_static, values)) else None
+
+        return Rewrite(roots, guarded)
+
+    return guard
+
+
+def _is_static(value: Value) -> bool:
+    return isinstance(value.type, TensorType) and value.type.is_static
 
 
 def rewrite_graph(graph: Graph, rewrites: Sequence[Rewrite]) -> Graph:
@@ -151,7 +188,9 @@ class _Sweep:
         """Append ``node`` or its replacement; return whether it was replaced."""
         with self.scope.source(node.source):
             results = self.settle(node)
-        if results is None or not self.claim(node.outputs, results):
+            if results is not None:
+                results = self.claim(node, results)
+        if results is None:
             self.scope.nodes.append(node)
             return False
         for old, new in zip(node.outputs, results, strict=True):
@@ -183,18 +222,34 @@ class _Sweep:
                 return found
         return None
 
-    def claim(self, olds: tuple[Value, ...], news: tuple[Value, ...]) -> bool:
-        """Let replacements of graph outputs take over their names, if they all can."""
-        pairs = [(o, n) for o, n in zip(olds, news, strict=True) if o in self.graph.outputs]
-        wanted = [n for _, n in pairs]
-        if len(set(wanted)) < len(wanted) or not all(map(self.free, wanted)):
-            return False
-        self.renamed.update((new, Value(old.name, new.type)) for old, new in pairs)
-        return True
+    def claim(self, node: Node, news: tuple[Value, ...]) -> tuple[Value, ...] | None:
+        """Let replacements of graph outputs, or copies of them, take over their names.
+
+        Returns the replacements, ``None`` where the node must stay: it is such a copy
+        itself, or its results cannot be copied.
+        """
+        results: list[Value] = []
+        claimed: dict[Value, Value] = {}
+        for old, new in zip(node.outputs, news, strict=True):
+            value: Value | None = new
+            if old in self.graph.outputs:
+                if not self.free(new) or new in claimed:
+                    value = None if _is_copy(node, new) else self.copy(new)
+                if value is None:
+                    return None
+                claimed[value] = Value(old.name, value.type)
+            results.append(value or new)
+        self.renamed.update(claimed)
+        return tuple(results)
 
     def free(self, value: Value) -> bool:
         known = value in self.fixed or value in self.renamed
         return not known and value.name not in self.graph.parameters
+
+    def copy(self, value: Value) -> Value | None:
+        if not _is_static(value):
+            return None
+        return self.scope(ops.Reshape(dims_of(value)), value)
 
     def finish(self) -> Graph:
         def name(v: Value) -> Value:
@@ -218,3 +273,7 @@ class _Sweep:
     def parameter_name(self, name: str, array: Array) -> str:
         value = Value(name, type_of(array))
         return self.renamed.get(value, value).name
+
+
+def _is_copy(node: Node, value: Value) -> bool:
+    return isinstance(node.op, ops.Reshape) and node.inputs == (value,)
