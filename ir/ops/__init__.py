@@ -13,6 +13,7 @@ from .gather import *
 from .host import *
 from .imported import *
 from .normalization import *
+from .recurrent import *
 from .reduction import *
 from .shape import *
 from .softmax import *
