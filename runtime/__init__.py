@@ -5,7 +5,7 @@ from .artifact import Artifact, Specialisation, is_artifact
 from .buffers import aligned_empty
 from .keys import Key, key_of
 from .machine import TargetInfo
-from .manifest import ModelInfo, Stage
+from .manifest import ModelInfo
 from .session import Profile, Session
 
 __all__ = [
@@ -15,7 +15,6 @@ __all__ = [
     "Profile",
     "Session",
     "Specialisation",
-    "Stage",
     "TargetInfo",
     "aligned_empty",
     "is_artifact",

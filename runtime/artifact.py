@@ -17,8 +17,9 @@ from .atomic import HashingFile, atomic_folder
 from .dtypes import Array, name_of_dtype
 from .keys import Key
 from .machine import TargetInfo, require_machine
-from .manifest import FORMAT, Entry, FileEntry, Manifest, ModelInfo, Stage, WeightName
+from .manifest import FORMAT, Entry, FileEntry, Manifest, ModelInfo, WeightName
 from .program import Program
+from .stages import Following, Result
 from .strict_json import parse_object
 from .weights import StoredTensor, content_key, read_weights, write_weights
 
@@ -37,7 +38,8 @@ class Specialisation:
         library: path of the shared library that holds ``main``.
         weights: the arrays of ``program.parameters`` by name.
         graph: text of the target-ready graph, for inspection.
-        rest: the stage that follows, ``None`` if the program's outputs are the model's.
+        results: what the program's visible outputs are.
+        following: the stage that runs next, ``None`` if this is the last.
     """
 
     key: Key
@@ -45,7 +47,8 @@ class Specialisation:
     library: Path
     weights: Mapping[str, Array]
     graph: str
-    rest: Stage | None = None
+    results: tuple[Result, ...]
+    following: Following | None = None
 
 
 class Artifact:
@@ -101,6 +104,15 @@ class Artifact:
             if key not in self._loaded:
                 self._loaded[key] = self._loaders[key]()
             return self._loaded[key]
+
+    def bindings(self, types: tuple[str, ...], stage: str) -> list[tuple[int, ...]]:
+        """Return which inputs' values are compiled in, for every way there is for these types."""
+        found = [
+            tuple(n for n, value in enumerate(k.values) if value)
+            for k in self._loaders
+            if k.stage == stage and k.types == types
+        ]
+        return list(dict.fromkeys(found))
 
     def specialisations(self) -> tuple[Specialisation, ...]:
         """Return every specialisation."""
@@ -215,7 +227,8 @@ class _Writer:
             self.copy(f"library-{number}.so", s.library),
             self.text(f"graph-{number}.ir", s.graph),
             tuple(WeightName(p.name, self.store(s.weights[p.name])) for p in s.program.parameters),
-            s.rest,
+            s.results,
+            s.following,
         )
 
     def store(self, array: Array) -> str:
@@ -264,7 +277,9 @@ class _Folder:
             raise ArtifactError(f"{where}: parameter {missing[0]!r} has no weights")
         library = self.verified(entry.library)
         graph = self.text(entry.graph).decode(errors="replace")
-        return Specialisation(entry.key, program, library, weights, graph, entry.rest)
+        return Specialisation(
+            entry.key, program, library, weights, graph, entry.results, entry.following
+        )
 
     def arrays(self) -> dict[str, Array]:
         if self._arrays is None:

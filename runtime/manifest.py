@@ -13,6 +13,7 @@ from ..errors import ArtifactError
 from .keys import Key
 from .machine import TargetInfo
 from .program import ValueSpec
+from .stages import Following, Result
 from .strict_json import decode, encode, parse_object
 from .weights import StoredTensor
 
@@ -31,46 +32,16 @@ class ModelInfo:
         name: of the graph.
         inputs: names, element types and shapes; dimensions may be symbolic.
         outputs: likewise.
-        value_inputs: names of the inputs whose values are compiled in (axes, sizes, pads).
     """
 
     name: str
     inputs: tuple[ValueSpec, ...]
     outputs: tuple[ValueSpec, ...]
-    value_inputs: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = [spec.name for spec in self.inputs]
         if len(set(names)) != len(names):
             raise ArtifactError(f"model {self.name!r} has two inputs of one name")
-        unknown = sorted(set(self.value_inputs) - set(names))
-        if unknown:
-            raise ArtifactError(f"value input {unknown[0]!r} is not an input of the model")
-
-    @property
-    def bound_inputs(self) -> frozenset[int]:
-        """Numbers of the inputs whose values are compiled in."""
-        return frozenset(k for k, s in enumerate(self.inputs) if s.name in self.value_inputs)
-
-
-@dataclass(frozen=True)
-class Stage:
-    """The part of a data-dependent model that follows a program.
-
-    The program's outputs are the stage's inputs, in order; which specialisation of the
-    stage runs depends on their types and on the values of those that are bound.
-
-    Attributes:
-        name: identifies the stage, usually a digest of its graph.
-        bound: numbers of the inputs whose values are compiled in.
-    """
-
-    name: str
-    bound: tuple[int, ...] = ()
-
-    def __post_init__(self) -> None:
-        if not self.name:
-            raise ArtifactError("a following stage needs a name")
 
 
 @dataclass(frozen=True)
@@ -105,7 +76,8 @@ class Entry:
     library: str
     graph: str
     weights: tuple[WeightName, ...]
-    rest: Stage | None = None
+    results: tuple[Result, ...]
+    following: Following | None = None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from typing import Any
@@ -17,9 +17,10 @@ from .dtypes import Array
 from .executor import Executor, require_bindable
 from .feeds import check_feed, closest
 from .keys import Key, key_of
-from .manifest import ModelInfo, Stage
+from .manifest import ModelInfo
 from .ort_types import NodeArg, node_arg
 from .program import KernelInfo, TensorSpec
+from .stages import flatten, unflatten
 
 Specialise = Callable[[str, Sequence[Any]], Specialisation]
 """Compiles a stage (empty name: the whole model) for concrete inputs, one per stage input."""
@@ -71,13 +72,13 @@ class Session:
             artifact = Artifact.load(artifact)
         self.artifact = artifact
         self._specialise = specialise
-        self._executors: OrderedDict[Key, tuple[Executor, Stage | None]] = OrderedDict()
+        self._executors: OrderedDict[Key, tuple[Executor, Specialisation]] = OrderedDict()
         self._lock = threading.RLock()
         self._bound_inputs: dict[str, Array] = {}
         self._bound_outputs: dict[str, Array] = {}
         # A single set of shapes is prepared now, so that damage shows here and not in `run`.
         if len(artifact.keys) == 1:
-            self._executor(artifact.keys[0], ())
+            self._prepare(artifact.keys[0])
 
     @property
     def model(self) -> ModelInfo:
@@ -160,9 +161,8 @@ class Session:
         missing = [s.name for s in self.model.outputs if s.name not in self._bound_outputs]
         if missing:
             raise InputError(f"output {missing[0]!r} is not bound; call bind_output first")
-        key = key_of(inputs, self.model.bound_inputs)
-        executor, rest = self._executor(key, inputs)
-        if rest is not None:
+        executor, specialisation = self._executor("", inputs)
+        if specialisation.following is not None:
             raise UnsupportedError(
                 "the shapes of this model's outputs depend on data, so outputs cannot be "
                 "bound; use run"
@@ -182,35 +182,44 @@ class Session:
     def _run(
         self, arrays: list[Any], steps: list[tuple[KernelInfo, float]] | None = None
     ) -> list[Any]:
-        stage: Stage | None = None
-        bound: Iterable[int] = self.model.bound_inputs
+        env = dict(zip((spec.name for spec in self.model.inputs), arrays, strict=True))
+        stage = ""
         for _ in range(_MAX_STAGES):
-            key = key_of(arrays, frozenset(bound), stage.name if stage else "")
-            executor, stage = self._executor(key, arrays)
+            executor, specialisation = self._executor(stage, arrays)
             if steps is None:
-                arrays = executor.run(arrays)
+                results = executor.run(flatten(arrays))
             else:
-                arrays, times = executor.profile(arrays)
+                results, times = executor.profile(flatten(arrays))
                 steps += times
-            if stage is None:
-                return arrays
-            bound = stage.bound
+            env.update(unflatten(specialisation.results, results))
+            following = specialisation.following
+            if following is None:
+                return [env[spec.name] for spec in self.model.outputs]
+            stage, arrays = following.name, [env[name] for name in following.inputs]
         raise ExecutionError(f"the model runs through more than {_MAX_STAGES} stages")
 
-    def _executor(self, key: Key, arrays: Sequence[Any]) -> tuple[Executor, Stage | None]:
+    def _executor(self, stage: str, arrays: Sequence[Any]) -> tuple[Executor, Specialisation]:
+        """Return the executor for a stage's inputs, compiled if it is not there yet."""
+        free = key_of(arrays, (), stage)
         with self._lock:
-            entry = self._executors.get(key)
-            if entry is None:
-                found = self.artifact.find(key)
-                if found is None:
-                    found = self._compile(key, arrays)
-                executor = Executor(found.program, found.library, found.weights)
-                entry = self._executors[key] = (executor, found.rest)
-                if len(self._executors) > _MAX_EXECUTORS:
-                    self._executors.popitem(last=False)
-            else:
-                self._executors.move_to_end(key)
-            return entry
+            for bound in self.artifact.bindings(free.types, stage):
+                key = key_of(arrays, bound, stage) if bound else free
+                if key in self._executors or key in self.artifact.keys:
+                    return self._prepare(key)
+            return self._prepare(self._compile(free, arrays).key)
+
+    def _prepare(self, key: Key) -> tuple[Executor, Specialisation]:
+        entry = self._executors.get(key)
+        if entry is None:
+            found = self.artifact.find(key)
+            assert found is not None
+            executor = Executor(found.program, found.library, found.weights)
+            entry = self._executors[key] = (executor, found)
+            if len(self._executors) > _MAX_EXECUTORS:
+                self._executors.popitem(last=False)
+        else:
+            self._executors.move_to_end(key)
+        return entry
 
     def _compile(self, key: Key, arrays: Sequence[Any]) -> Specialisation:
         if self._specialise is None:
@@ -221,7 +230,7 @@ class Session:
                 "as needed"
             )
         specialisation = self._specialise(key.stage, arrays)
-        if specialisation.key != key:
+        if (specialisation.key.types, specialisation.key.stage) != (key.types, key.stage):
             raise ArtifactError(f"asked for code for {key}, got it for {specialisation.key}")
         self.artifact.add(specialisation)
         return specialisation

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: MIT
+"""A target-ready graph to a program with its library, from the cache where it is there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..ir.graph import Graph
+from ..ir.printer import digest, print_graph
+from ..ir.types import Array
+from ..runtime.program import Program
+from .assemble import assemble
+from .cache import cache_key, cached
+from .emit import emit_module
+from .locations import Planner
+from .targets import Target
+
+LIBRARY = "model.so"
+
+
+@dataclass(frozen=True)
+class Built:
+    """A compiled program: its steps, its shared library and its parameters' arrays by name."""
+
+    program: Program
+    library: Path
+    weights: Mapping[str, Array]
+
+
+def build(
+    graph: Graph, target: Target, planner: Planner, checks: Sequence[tuple[int, str]] = ()
+) -> Built:
+    """Compile a target-ready graph for ``target``.
+
+    Args:
+        graph: fused groups, control ops over them, host ops.
+        target: what to compile for.
+        planner: places the arena's buffers.
+        checks: hidden flags among the outputs and the messages they raise when false.
+
+    Raises:
+        UnsupportedError: a group holds an op or type that the target has no kernel for.
+        CacheError: the cache cannot be written.
+    """
+
+    def make(folder: Path) -> Program:
+        assembly = assemble(graph, target, planner, checks)
+        target.build(emit_module(assembly.program, assembly.kernels), folder)
+        return assembly.program
+
+    sources = repr([node.source for node in graph.walk()])
+    key = cache_key(print_graph(graph), sources, repr(target.info()), repr(list(checks)))
+    program, folder = cached(key, make)
+    names = {p.name for p in program.parameters}
+    return Built(program, folder / LIBRARY, weights_of(graph, names))
+
+
+def weights_of(graph: Graph, names: set[str]) -> dict[str, Array]:
+    """Return the arrays of ``graph`` and its regions whose digests are among ``names``."""
+    found: dict[str, Array] = {}
+    for array in _arrays(graph):
+        name = digest(array)[:32]
+        if name in names:
+            found[name] = array
+    return found
+
+
+def _arrays(graph: Graph) -> list[Array]:
+    arrays = list(graph.parameters.values())
+    for node in graph.nodes:
+        for region in node.op.regions():
+            arrays += _arrays(region)
+    return arrays
