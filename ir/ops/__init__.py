@@ -7,11 +7,15 @@ from .attention import *
 from .cast import *
 from .comparison import *
 from .control import *
+from .convolution import *
+from .deformable import *
 from .elementary import *
 from .fused import *
 from .gather import *
 from .host import *
 from .imported import *
+from .linear import *
+from .loss import *
 from .normalization import *
 from .recurrent import *
 from .reduction import *

@@ -87,7 +87,9 @@ class Recurrent(Widened):
     def bias(self, emit: Emitter, b: Value, units: int) -> Value:
         """Emit what is added to the product with w: both biases."""
         half = self.gates * units
-        return emit(Add(), slice_along(emit, b, 0, 0, half), slice_along(emit, b, 0, half, 2 * half))
+        return emit(
+            Add(), slice_along(emit, b, 0, 0, half), slice_along(emit, b, 0, half, 2 * half)
+        )
 
     def captured(self, emit: Emitter, r: Value, b: Value, rest: Values) -> list[Value]:
         """Emit what every step reads, from r transposed (H, G H), b and the operands at the end."""
