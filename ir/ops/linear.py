@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 import numpy as np
 
 from ..op import Arrays, Composite, Cotangents, Kind, Op, Types, Values
-from ..types import DTYPES, FLOATS, INTEGERS, TensorType, Type, numpy_dtype
+from ..types import DTYPES, FLOATS, INTEGERS, Array, TensorType, Type, numpy_dtype
 from .arithmetic import Mul, result_type
 from .broadcasting import broadcast_dims, unbroadcast
 from .reduction import ReduceSum, widened
@@ -101,7 +101,7 @@ class MatMul(Op):
         """Multiply in 64 bits and round once."""
         x, y = inputs
         dtype = numpy_dtype(self.accumulate) if self.accumulate else x.dtype
-        return (np.matmul(*_common(widened(x), widened(y))).astype(dtype),)
+        return (np.matmul(*aligned(widened(x), widened(y))).astype(dtype),)
 
     def vjp(
         self, emit: Emitter, inputs: Values, outputs: Values, cotangents: Cotangents
@@ -126,7 +126,8 @@ class MatMul(Op):
         return 2 * z.size * x.dims[-1]
 
 
-def _common(x: Any, y: Any) -> tuple[Any, Any]:
+def aligned(x: Array, y: Array) -> tuple[Array, Array]:
+    """Return both factors in one type of 64-bit numbers."""
     # NumPy would turn int64 with uint64 into floats; modulo 2**64 the product is the same.
     return (x, y) if x.dtype == y.dtype else (x.astype(np.int64), y.astype(np.int64))
 

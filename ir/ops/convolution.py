@@ -1,0 +1,238 @@
+# SPDX-License-Identifier: MIT
+"""Convolution in any number of spatial dimensions, transposed and deformable convolution."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from ..op import Arrays, Composite, Cotangents, Kind, Op, Types, Values
+from ..types import FLOATS, TensorType, Type, numpy_dtype
+from .elementwise import result_type
+from .linear import aligned, cast_like, product_dtype
+from .reduction import widened
+from .shape import Reshape, Reverse, Transpose
+from .sliding import Sliding, check_sliding, span, windows
+
+if TYPE_CHECKING:
+    from ..emitter import Emitter
+    from ..graph import Value
+
+
+@dataclass(frozen=True)
+class Conv(Op):
+    """Convolution (correlation) of data with weights; zeros surround the data.
+
+    ``z[n, o, p] = sum_{c, k} x'[n, c, p * strides + k * dilation] * w[o, c, k]``, where
+    ``x'`` is ``x`` with ``input_dilation - 1`` zeros between elements, then ``low`` and
+    ``high`` zeros around them; a negative number crops. The ``c`` of output channel ``o`` are
+    the input channels of its group. Floats narrower than float32 are added up in float32 and
+    rounded once; integers wrap around.
+
+    Shapes: x (N, C, S...), w (O, C / groups, K...), result (N, O, P...).
+    Gradient: two convolutions: of ``dz`` with reversed weights, its ``input_dilation`` and
+    ``strides`` exchanged; of ``x`` with ``dz`` as weights, ``strides`` and ``dilation``
+    exchanged. ONNX: Conv-22, ConvInteger-10 (with ``accumulate``); the bias is an Add.
+
+    Attributes:
+        strides: step between windows, per spatial axis.
+        low: zeros before the first element.
+        high: zeros after the last element.
+        dilation: distance between the elements of a window.
+        input_dilation: distance between the elements of the data.
+        groups: channels are split into this many independent convolutions.
+        accumulate: element type of the result if it is not that of both operands.
+    """
+
+    name: ClassVar[str] = "conv"
+    kind: ClassVar[Kind] = Kind.REDUCTION
+    strides: tuple[int, ...]
+    low: tuple[int, ...]
+    high: tuple[int, ...]
+    dilation: tuple[int, ...]
+    input_dilation: tuple[int, ...]
+    groups: int = 1
+    accumulate: str | None = None
+
+    def sliding(self, window: tuple[int, ...]) -> Sliding:
+        """How windows of this size move over the data."""
+        return Sliding(
+            window, self.strides, self.low, self.high, self.dilation, self.input_dilation
+        )
+
+    def infer(self, *inputs: Type) -> Types:
+        """Return the type of the result."""
+        x, w = self.tensors(inputs, 2)
+        dtype = product_dtype(self, x, w, self.accumulate)
+        if x.rank < 3 or w.rank != x.rank:
+            raise self.error(
+                f"data must be (N, C, spatial...) and weights (O, C / groups, spatial...), "
+                f"found {x} and {w}"
+            )
+        check_groups(self, x.dims[1], w.dims[0], w.dims[1], self.groups)
+        sliding = self.sliding(w.dims[2:])
+        check_sliding(self, sliding, x.rank - 2)
+        return (TensorType(dtype, (x.dims[0], w.dims[0], *sliding.positions(x.dims[2:]))),)
+
+    def evaluate(self, *inputs: Any) -> Arrays:
+        """Add up one matrix product per weight position, in 64 bits, and round once."""
+        x, w = inputs
+        dtype = numpy_dtype(self.accumulate) if self.accumulate else x.dtype
+        data, weights = aligned(widened(x), widened(w))
+        weights = weights.reshape(self.groups, w.shape[0] // self.groups, *w.shape[1:])
+        sliding = self.sliding(w.shape[2:])
+        positions = sliding.positions(x.shape[2:])
+        count = math.prod(positions)
+        total = np.zeros((x.shape[0], *weights.shape[:2], count), data.dtype)
+        for tap, seen in windows(data, sliding, 0):
+            columns = seen.reshape(x.shape[0], self.groups, w.shape[1], count)
+            total += np.matmul(weights[(slice(None),) * 3 + tap], columns)
+        return (total.reshape(x.shape[0], w.shape[0], *positions).astype(dtype),)
+
+    def vjp(
+        self, emit: Emitter, inputs: Values, outputs: Values, cotangents: Cotangents
+    ) -> Cotangents:
+        """Return the gradients for data and weights, each a convolution."""
+        (dz,) = cotangents
+        x, w = inputs
+        if dz is None or result_type(x).dtype not in FLOATS:
+            return (None, None)
+        dx = self._data_gradient(emit, result_type(x), cast_like(emit, w, dz), dz)
+        dw = self._weight_gradient(emit, cast_like(emit, x, dz), result_type(w), dz)
+        return cast_like(emit, dx, x), cast_like(emit, dw, w)
+
+    def _data_gradient(self, emit: Emitter, x: TensorType, w: Value, dz: Value) -> Value:
+        sliding = self.sliding(result_type(w).dims[2:])
+        back = sliding.transposed(x.dims[2:])
+        return emit(_conv(back, self.groups), dz, transpose_weights(emit, w, self.groups))
+
+    def _weight_gradient(self, emit: Emitter, x: Value, w: TensorType, dz: Value) -> Value:
+        xs, zs = result_type(x).dims, result_type(dz).dims
+        batch, groups = xs[0], self.groups
+        # Channels become the batch and the batch (within its group) channels.
+        split = emit(Reshape((batch, groups, xs[1] // groups, *xs[2:])), x)
+        order = (2, 1, 0, *range(3, len(xs) + 1))
+        data = emit(
+            Reshape((xs[1] // groups, groups * batch, *xs[2:])), emit(Transpose(order), split)
+        )
+        weights = emit(Transpose((1, 0, *range(2, len(zs)))), dz)
+        moved = self._weight_windows(xs[2:], zs[2:], w.dims[2:])
+        dw = emit(_conv(moved, groups), data, weights)
+        return emit(Transpose((1, 0, *range(2, len(xs)))), dw)
+
+    def _weight_windows(
+        self, size: tuple[int, ...], positions: tuple[int, ...], window: tuple[int, ...]
+    ) -> Sliding:
+        high = tuple(
+            (k - 1) * d + span(p, s) - span(n, i) - low
+            for k, d, p, s, n, i, low in zip(
+                window,
+                self.dilation,
+                positions,
+                self.strides,
+                size,
+                self.input_dilation,
+                self.low,
+                strict=True,
+            )
+        )
+        return Sliding(positions, self.dilation, self.low, high, self.strides, self.input_dilation)
+
+    def flops(self, *inputs: Type) -> int:
+        """Two operations per product with an element that is not a zero between elements."""
+        _, w = self.tensors(inputs, 2)
+        (z,) = self.infer(*inputs)
+        assert isinstance(z, TensorType)
+        return 2 * z.size * math.prod(w.dims[1:]) // math.prod(self.input_dilation)
+
+
+def _conv(sliding: Sliding, groups: int) -> Conv:
+    return Conv(
+        sliding.strides,
+        sliding.low,
+        sliding.high,
+        sliding.dilation,
+        sliding.input_dilation,
+        groups,
+    )
+
+
+def check_groups(op: Op, channels: int, outputs: int, per_group: int, groups: int) -> None:
+    """Raise unless the channel counts of data and weights fit the number of groups."""
+    if groups < 1 or outputs % groups:
+        raise op.error(f"{outputs} output channels do not split into groups={groups}")
+    if per_group * groups != channels:
+        raise op.error(
+            f"weights have {per_group} input channels per group, data has {channels} in "
+            f"groups={groups}"
+        )
+
+
+def transpose_weights(emit: Emitter, w: Value, groups: int) -> Value:
+    """Emit weights (O, C / groups, K...) as (C, O / groups, K...) with the window reversed."""
+    shape = result_type(w).dims
+    outputs, per_group, window = shape[0] // groups, shape[1], shape[2:]
+    if groups > 1:
+        split = emit(Reshape((groups, outputs, per_group, *window)), w)
+        order = (0, 2, 1, *range(3, len(shape) + 1))
+        merged = (groups * per_group, outputs, *window)
+        swapped = emit(Reshape(merged), emit(Transpose(order), split))
+    else:
+        swapped = emit(Transpose((1, 0, *range(2, len(shape)))), w)
+    return emit(Reverse(tuple(range(2, len(shape)))), swapped)
+
+
+@dataclass(frozen=True)
+class ConvTranspose(Composite):
+    """The transpose of a convolution: every element of ``x`` adds a scaled window of weights.
+
+    ``z[n, o, p * strides + k * dilation - low] += x[n, c, p] * w[c, o, k]``, a Conv with
+    ``input_dilation`` and reversed weights.
+
+    Shapes: x (N, C, S...), w (C, O / groups, K...), result (N, O, P...) with
+    ``P = (S - 1) * strides + (K - 1) * dilation + 1 - low - high``. ONNX: ConvTranspose-22;
+    its output padding is subtracted from ``high``.
+
+    Attributes:
+        strides: distance between the windows of neighbouring elements.
+        low: elements cut off before, per spatial axis; a negative number adds zeros.
+        high: elements cut off after.
+        dilation: distance between the elements of a window.
+        groups: channels are split into this many independent convolutions.
+    """
+
+    name: ClassVar[str] = "conv_transpose"
+    strides: tuple[int, ...]
+    low: tuple[int, ...]
+    high: tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int = 1
+
+    def expand(self, emit: Emitter, *inputs: Value) -> Values:
+        """Emit the convolution."""
+        types = self.tensors(tuple(v.type for v in inputs), 2)
+        x, w = types
+        spatial = x.rank - 2
+        if spatial < 1 or w.rank != x.rank or w.dims[0] != x.dims[1]:
+            raise self.error(
+                f"data must be (N, C, spatial...) and weights (C, O / groups, spatial...), "
+                f"found {x} and {w}"
+            )
+        if x.dims[1] % self.groups:
+            raise self.error(f"{x.dims[1]} channels do not split into groups={self.groups}")
+        reach = tuple((k - 1) * d for k, d in zip(w.dims[2:], self.dilation, strict=True))
+        conv = Conv(
+            (1,) * spatial,
+            tuple(r - a for r, a in zip(reach, self.low, strict=True)),
+            tuple(r - a for r, a in zip(reach, self.high, strict=True)),
+            self.dilation,
+            self.strides,
+            self.groups,
+        )
+        return (emit(conv, inputs[0], transpose_weights(emit, inputs[1], self.groups)),)
+
+
+__all__ = ["Conv", "ConvTranspose"]
