@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import tvm
@@ -16,7 +16,7 @@ from ..ir.op import Composite
 from ..ir.types import Array, TensorType
 from .lowering import Context, Tensor, lowering_of
 from .lowering.base import LOWERINGS
-from .lowering.storage import compute_dtype, decode, encode, storage_dtype
+from .lowering.storage import compute_dtype, decode, encode, is_rounded, storage_dtype
 from .targets import Target
 
 MAX_ELEMENTS = 2**31 - 1
@@ -116,9 +116,10 @@ def _dtype(array: Array) -> str:
 def _decoded(context: Context, value: Value, stored: Tensor) -> Tensor:
     assert isinstance(value.type, TensorType)
     dtype = value.type.dtype
-    if storage_dtype(dtype) == compute_dtype(dtype):
+    if not is_rounded(dtype):
         return stored
-    return context.lazy(stored.shape, compute_dtype(dtype), lambda *i: decode(dtype, stored(*i)))
+    decoded = context.lazy(stored.shape, compute_dtype(dtype), lambda *i: decode(dtype, stored(*i)))
+    return replace(decoded, stored=stored)
 
 
 def _constant(context: Context, value: Value, array: Array) -> Tensor:
@@ -130,7 +131,10 @@ def _constant(context: Context, value: Value, array: Array) -> Tensor:
     assert isinstance(value.type, TensorType)
     dtype = compute_dtype(value.type.dtype)
     number = array.reshape(()).item() if array.dtype.kind in "biuf" else float(array.reshape(()))
-    return context.lazy(array.shape, dtype, lambda *_: context.const(number, dtype))
+    constant = context.lazy(array.shape, dtype, lambda *_: context.const(number, dtype))
+    if not is_rounded(value.type.dtype):
+        return constant
+    return replace(constant, stored=_encoded(context, value.type.dtype, constant))
 
 
 def _rounded(context: Context, value: Value, tensor: Tensor) -> Tensor:
@@ -141,27 +145,25 @@ def _rounded(context: Context, value: Value, tensor: Tensor) -> Tensor:
         raise UnsupportedError(
             f"lowering of %{value.name} gave {tensor.dtype}, expected {compute_dtype(dtype)}"
         )
-    if storage_dtype(dtype) == tensor.dtype == dtype:
+    if not is_rounded(dtype):
+        return replace(tensor, stored=None)
+    if tensor.stored is not None and tensor.stored.dtype == storage_dtype(dtype):
         return tensor
-    return context.lazy(
-        tensor.shape, tensor.dtype, lambda *i: decode(dtype, encode(dtype, tensor(*i)))
-    )
+    encoded = _encoded(context, dtype, tensor)
+    decoded = context.lazy(tensor.shape, tensor.dtype, lambda *i: decode(dtype, encoded(*i)))
+    return replace(decoded, stored=encoded)
+
+
+def _encoded(context: Context, dtype: str, tensor: Tensor) -> Tensor:
+    return context.lazy(tensor.shape, storage_dtype(dtype), lambda *i: encode(dtype, tensor(*i)))
 
 
 def _stored(context: Context, value: Value, tensor: Tensor, number: int) -> Any:
-    assert isinstance(value.type, TensorType)
-    dtype = value.type.dtype
-    is_result = tensor.buffer is not None and isinstance(
-        tensor.buffer.op, te.ComputeOp | te.ExternOp
-    )
-    if is_result and storage_dtype(dtype) == tensor.dtype:
-        return tensor.buffer
-    return context.stage(
-        tensor.shape,
-        storage_dtype(dtype),
-        lambda *i: encode(dtype, tensor(*i)),
-        f"out_{number}",
-    ).buffer
+    """Return the buffer of a result, which has its storage form."""
+    form = tensor if tensor.stored is None else tensor.stored
+    if form.buffer is not None and isinstance(form.buffer.op, te.ComputeOp | te.ExternOp):
+        return form.buffer
+    return context.stage(form.shape, form.dtype, form.read, f"out_{number}").buffer
 
 
 def _intermediates(operands: list[Any], results: list[Any]) -> list[Any]:

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """Lowering of primitive ops to loops in TE, one file per op family."""
 
-from . import arithmetic, gather, reduction, shape
+from . import arithmetic, cast, comparison, elementary, gather, reduction, shape, sorting
 from .base import LOWERINGS, Context, Tensor, lowering, lowering_of
 
 __all__ = [
@@ -9,9 +9,13 @@ __all__ = [
     "Context",
     "Tensor",
     "arithmetic",
+    "cast",
+    "comparison",
+    "elementary",
     "gather",
     "lowering",
     "lowering_of",
     "reduction",
     "shape",
+    "sorting",
 ]

@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: MIT
+"""Lowering of elementwise arithmetic."""
+
+from __future__ import annotations
+
+from tvm import tirx
+from tvm.script import tirx as T
+
+from ...ir import ops
+from .base import Expr, dtype_of, is_float, propagating_max, propagating_min
+from .elementwise import elementwise, libm, like, wrapping
+
+
+@elementwise(ops.Add)
+def add(x: Expr, y: Expr) -> Expr:
+    """Return ``x + y``."""
+    return wrapping(lambda a, b: a + b, x, y)
+
+
+@elementwise(ops.Sub)
+def sub(x: Expr, y: Expr) -> Expr:
+    """Return ``x - y``."""
+    return wrapping(lambda a, b: a - b, x, y)
+
+
+@elementwise(ops.Mul)
+def mul(x: Expr, y: Expr) -> Expr:
+    """Return ``x * y``."""
+    return wrapping(lambda a, b: a * b, x, y)
+
+
+@elementwise(ops.Neg)
+def neg(x: Expr) -> Expr:
+    """Return ``-x``."""
+    # 0 - x would turn 0.0 into 0.0 instead of -0.0.
+    return x * like(-1, x) if is_float(x) else wrapping(lambda a: like(0, a) - a, x)
+
+
+@elementwise(ops.Div)
+def div(x: Expr, y: Expr) -> Expr:
+    """Return ``x / y``, truncated for integers."""
+    if is_float(x):
+        return tirx.Div(x, y)
+    quotient = tirx.truncdiv(x, _safe_divisor(y))
+    return tirx.Select(tirx.EQ(y, like(0, y)), like(0, x), _unless_minus_one(y, neg(x), quotient))
+
+
+@elementwise(ops.Rem)
+def rem(x: Expr, y: Expr) -> Expr:
+    """Return the remainder with the sign of ``x``."""
+    if is_float(x):
+        return libm("fmod", x, y)
+    remainder = tirx.truncmod(x, _safe_divisor(y))
+    return tirx.Select(tirx.EQ(y, like(0, y)), like(0, x), remainder)
+
+
+@elementwise(ops.Mod)
+def mod(x: Expr, y: Expr) -> Expr:
+    """Return the remainder with the sign of ``y``."""
+    zero = like(0, x)
+
+    def adjusted(r: Expr) -> Expr:
+        opposite = tirx.NE(r < zero, y < zero)
+        if not is_float(x):
+            return tirx.Select(tirx.And(tirx.NE(r, zero), opposite), r + y, r)
+        signed_zero = tirx.Select(y < zero, like(-0.0, x), zero)
+        return tirx.Select(tirx.EQ(r, zero), signed_zero, tirx.Select(opposite, r + y, r))
+
+    remainder = tirx.Var("remainder", x.ty)
+    return tirx.Let(remainder, rem(x, y), adjusted(remainder))
+
+
+@elementwise(ops.Pow)
+def power(x: Expr, y: Expr) -> Expr:
+    """Return ``x**y``; integers by repeated squaring."""
+    if is_float(x):
+        return T.pow(x, y)
+    one, zero = like(1, x), like(0, x)
+    positive = _power_of_integer(x, y)
+    if not dtype_of(x).startswith("int"):
+        return positive
+    odd = tirx.EQ(y & one, one)
+    inverse = tirx.Select(tirx.EQ(x, like(-1, x)), tirx.Select(odd, x, one), zero)
+    inverse = tirx.Select(tirx.EQ(x, one), one, inverse)
+    return tirx.Select(y < zero, inverse, positive)
+
+
+@elementwise(ops.Maximum)
+def maximum(x: Expr, y: Expr) -> Expr:
+    """Return the larger number, or NaN."""
+    return propagating_max(x, y)
+
+
+@elementwise(ops.Minimum)
+def minimum(x: Expr, y: Expr) -> Expr:
+    """Return the smaller number, or NaN."""
+    return propagating_min(x, y)
+
+
+@elementwise(ops.Atan2)
+def atan2(x: Expr, y: Expr) -> Expr:
+    """Return the angle of the point (y, x)."""
+    return libm("atan2", x, y)
+
+
+@elementwise(ops.Abs)
+def magnitude(x: Expr) -> Expr:
+    """Return ``|x|``."""
+    if is_float(x):
+        return T.fabs(x)
+    return tirx.Select(x < like(0, x), neg(x), x) if dtype_of(x).startswith("int") else x
+
+
+@elementwise(ops.Sign)
+def sign(x: Expr) -> Expr:
+    """Return -1, 0, 1 or NaN."""
+    zero, one = like(0, x), like(1, x)
+    if dtype_of(x).startswith("uint"):
+        return tirx.Select(x > zero, one, zero)
+    # What is neither positive nor negative nor zero is NaN.
+    neither = tirx.Select(tirx.EQ(x, zero), zero, x)
+    return tirx.Select(x > zero, one, tirx.Select(x < zero, like(-1, x), neither))
+
+
+@elementwise(ops.Ceil)
+def ceil(x: Expr) -> Expr:
+    """Return ``x`` rounded up."""
+    return tirx.ceil(x)
+
+
+@elementwise(ops.Floor)
+def floor(x: Expr) -> Expr:
+    """Return ``x`` rounded down."""
+    return tirx.floor(x)
+
+
+@elementwise(ops.Round)
+def nearest(x: Expr) -> Expr:
+    """Return ``x`` rounded to nearest, halves to even."""
+    return tirx.nearbyint(x)
+
+
+@elementwise(ops.Trunc)
+def trunc(x: Expr) -> Expr:
+    """Return ``x`` rounded towards zero."""
+    return tirx.trunc(x)
+
+
+@elementwise(ops.Reciprocal)
+def reciprocal(x: Expr) -> Expr:
+    """Return ``1 / x``."""
+    return tirx.Div(like(1, x), x)
+
+
+def _safe_divisor(y: Expr) -> Expr:
+    """Return ``y``, or 1 where dividing by it would trap: at 0, and -1 for the least integer."""
+    safe = tirx.Select(tirx.EQ(y, like(0, y)), like(1, y), y)
+    return _unless_minus_one(y, like(1, y), safe)
+
+
+def _unless_minus_one(y: Expr, special: Expr, usual: Expr) -> Expr:
+    if not dtype_of(y).startswith("int"):
+        return usual
+    return tirx.Select(tirx.EQ(y, like(-1, y)), special, usual)
+
+
+def _power_of_integer(x: Expr, y: Expr) -> Expr:
+    """Return ``x**y`` modulo the width of the type, for every exponent that is not negative."""
+    dtype = dtype_of(x)
+    unsigned = dtype if dtype.startswith("uint") else "u" + dtype
+    exponent = tirx.Cast(unsigned, y)
+    one = tirx.const(1, unsigned)
+
+    def step(bit: int, result: Expr, base: Expr) -> Expr:
+        if bit == int(unsigned[4:]):
+            return result
+        taken = tirx.EQ((exponent >> tirx.const(bit, unsigned)) & one, one)
+        product = tirx.Var("product", result.ty)
+        square = tirx.Var("square", result.ty)
+        rest = tirx.Let(square, base * base, step(bit + 1, product, square))
+        return tirx.Let(product, tirx.Select(taken, result * base, result), rest)
+
+    return tirx.Cast(dtype, step(0, one, tirx.Cast(unsigned, x)))

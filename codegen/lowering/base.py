@@ -26,12 +26,15 @@ class Tensor:
 
     ``buffer`` is the TE tensor that holds the elements when they are materialised in the
     compute type; without one, reading an element evaluates its expression in place.
+    ``stored`` gives the same elements as a buffer of the element type holds them, where that
+    is another form than the compute type's.
     """
 
     shape: Dims
     dtype: str
     read: Callable[..., Expr]
     buffer: Any = None
+    stored: Tensor | None = None
 
     def __call__(self, *indices: Expr) -> Expr:
         """Return the element at ``indices``, one per dimension."""
@@ -150,7 +153,7 @@ class Context:
                 self._scopes[-1].memo[key] = (value, tensor, indices)
             return value
 
-        return Tensor(tensor.shape, tensor.dtype, read)
+        return Tensor(tensor.shape, tensor.dtype, read, stored=tensor.stored)
 
     def elementwise(self, dtype: str, fn: Callable[..., Expr], *tensors: Tensor) -> Tensor:
         """Return ``fn`` of the operands' elements, broadcast against each other."""
@@ -233,7 +236,7 @@ class Context:
 
         def body(*indices: Expr) -> Expr:
             values = self.scoped_tuple(lambda: fn(indices, variables))
-            return reducer(*values, axis=axes) if axes else values
+            return reducer(values if len(values) > 1 else values[0], axis=axes)
 
         if not axes:
             return tuple(

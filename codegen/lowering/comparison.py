@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: MIT
+"""Lowering of comparisons, logic, bits and selection."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tvm import tirx
+
+from ...ir import TensorType, ops
+from .base import Context, Expr, Tensor, dtype_of, lowering
+from .elementwise import elementwise, is_nan, like, wrapping
+
+elementwise(ops.Equal)(tirx.EQ)
+elementwise(ops.Less)(tirx.LT)
+elementwise(ops.LessEqual)(tirx.LE)
+elementwise(ops.Greater)(tirx.GT)
+elementwise(ops.GreaterEqual)(tirx.GE)
+elementwise(ops.And)(tirx.And)
+elementwise(ops.Or)(tirx.Or)
+elementwise(ops.Xor)(tirx.NE)
+elementwise(ops.Not)(tirx.Not)
+elementwise(ops.BitwiseAnd)(lambda x, y: x & y)
+elementwise(ops.BitwiseOr)(lambda x, y: x | y)
+elementwise(ops.BitwiseXor)(lambda x, y: x ^ y)
+elementwise(ops.BitwiseNot)(tirx.bitwise_not)
+elementwise(ops.Select)(tirx.Select)
+elementwise(ops.IsNan)(is_nan)
+
+
+@elementwise(ops.ShiftLeft)
+def shift_left(x: Expr, y: Expr) -> Expr:
+    """Return ``x * 2**y``, or 0 where the shift is outside the width."""
+    inside, amount = _amount(x, y)
+    return tirx.Select(inside, wrapping(lambda a, n: a << n, x, amount), like(0, x))
+
+
+@elementwise(ops.ShiftRight)
+def shift_right(x: Expr, y: Expr) -> Expr:
+    """Return ``floor(x / 2**y)``, or the sign where the shift is outside the width."""
+    inside, amount = _amount(x, y)
+    sign = like(0, x)
+    if dtype_of(x).startswith("int"):
+        sign = tirx.Select(x < like(0, x), like(-1, x), sign)
+    return tirx.Select(inside, x >> amount, sign)
+
+
+@lowering(ops.IsInf)
+def is_inf(
+    ctx: Context, op: ops.IsInf, inputs: Sequence[Tensor], outputs: Sequence[TensorType]
+) -> Sequence[Tensor]:
+    """Compare with the wanted infinities."""
+
+    def test(x: Expr) -> Expr:
+        found = tirx.const(False, "bool")
+        if op.positive:
+            found = tirx.EQ(x, like(float("inf"), x))
+        if op.negative:
+            found = tirx.Or(found, tirx.EQ(x, like(float("-inf"), x)))
+        return found
+
+    return (ctx.elementwise("bool", test, *inputs),)
+
+
+def _amount(x: Expr, y: Expr) -> tuple[Expr, Expr]:
+    """Return whether the shift is within the width of the type, and a shift that always is."""
+    dtype = dtype_of(x)
+    width = int(dtype.lstrip("uint"))
+    inside = y < like(width, y)
+    if dtype.startswith("int"):
+        inside = tirx.And(inside, y >= like(0, y))
+    return inside, tirx.Select(inside, y, like(0, y))
