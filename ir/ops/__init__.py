@@ -22,3 +22,4 @@ from .reduction import *
 from .shape import *
 from .softmax import *
 from .sorting import *
+from .text import *
