@@ -17,6 +17,7 @@ from .imported import *
 from .linear import *
 from .loss import *
 from .normalization import *
+from .quantization import *
 from .recurrent import *
 from .reduction import *
 from .shape import *
