@@ -1,7 +1,11 @@
 # SPDX-License-Identifier: MIT
 """Passes: functions ``Graph -> Graph``, one a file; importing this package registers them."""
 
+from .canonicalise import canonicalise
+from .eliminate_common_subexpressions import eliminate_common_subexpressions
 from .eliminate_dead_nodes import eliminate_dead_nodes
+from .expand_composites import expand_composites
+from .fold_constants import fold_constants
 from .fuse import fuse
 from .plan_memory import Buffer, Plan, plan
 from .registry import PASSES, Pass, graph_pass, pass_named, run_passes
@@ -11,7 +15,11 @@ __all__ = [
     "Buffer",
     "Pass",
     "Plan",
+    "canonicalise",
+    "eliminate_common_subexpressions",
     "eliminate_dead_nodes",
+    "expand_composites",
+    "fold_constants",
     "fuse",
     "graph_pass",
     "pass_named",
