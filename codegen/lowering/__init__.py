@@ -1,16 +1,29 @@
 # SPDX-License-Identifier: MIT
 """Lowering of primitive ops to loops in TE, one file per op family."""
 
-from . import arithmetic, cast, comparison, elementary, gather, reduction, shape, sorting
+from . import (
+    activation,
+    arithmetic,
+    cast,
+    comparison,
+    decomposition,
+    elementary,
+    gather,
+    reduction,
+    shape,
+    sorting,
+)
 from .base import LOWERINGS, Context, Tensor, lowering, lowering_of
 
 __all__ = [
     "LOWERINGS",
     "Context",
     "Tensor",
+    "activation",
     "arithmetic",
     "cast",
     "comparison",
+    "decomposition",
     "elementary",
     "gather",
     "lowering",
