@@ -41,7 +41,14 @@ def wrapping(function: Scalar, *operands: Expr) -> Expr:
     dtype = dtype_of(operands[0])
     if not dtype.startswith("int"):
         return function(*operands)
-    return tirx.Cast(dtype, function(*(tirx.Cast("u" + dtype, x) for x in operands)))
+    return tirx.Cast(dtype, function(*map(_unsigned, operands)))
+
+
+def _unsigned(x: Expr) -> Expr:
+    dtype = f"u{dtype_of(x)}"
+    if isinstance(x, tirx.IntImm):  # folding the cast of a negative constant would fail
+        return tirx.const(int(x.value) % 2 ** int(dtype.removeprefix("uint")), dtype)
+    return tirx.Cast(dtype, x)
 
 
 def libm(name: str, *operands: Expr) -> Expr:
