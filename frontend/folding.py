@@ -30,6 +30,10 @@ FOLDED_FLOPS = 2**30
 """An op with more operations than this is left to run time."""
 
 
+class LimitError(UnsupportedError):
+    """Converting the model takes more work than any real one does; nothing retries it."""
+
+
 class Demand(Exception):
     """A converter needs something that is not known in this stage; never leaves the frontend."""
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from ..errors import InputError, UnsupportedError
 from ..ir import Array, Graph, Node, TensorType, UnknownType, Value, type_of
 from ..ir.structure import Structure
+from ..ir.types import INTEGERS
 from . import converters  # noqa: F401 - fills the registry
 from .convert import Absent, Entry, Items, location
 from .folding import FoldingEmitter, NeedsValue, is_static
@@ -215,9 +216,15 @@ def _bindable(value: Value, emit: FoldingEmitter, inputs: Sequence[Value]) -> se
             if operand not in seen:
                 seen.add(operand)
                 waiting.append(operand)
-    if value not in found and sum(map(_size, found)) > max(8, 2 * _size(value)):
+    if value not in found and sum(map(_size, found)) > _limit(value, found):
         return set()
     return {v.name for v in found}
+
+
+def _limit(value: Value, found: set[Value]) -> int:
+    # Integers are counts, axes and sizes; real numbers are data more often than not.
+    whole = all(isinstance(v.type, TensorType) and v.type.dtype in INTEGERS for v in found)
+    return max(8, 2 * _size(value)) if whole else _size(value)
 
 
 def _size(value: Value) -> int:

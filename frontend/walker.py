@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import count
 
 from ..errors import ModelError, OpError, RanvierError, UnsupportedError
 from ..ir import Graph, Node, OptionalType, SequenceType, Type, UnknownType, Value
@@ -23,7 +24,7 @@ from .convert import (
     converter_of,
     location,
 )
-from .folding import Demand, FoldingEmitter, Mark
+from .folding import Demand, FoldingEmitter, LimitError, Mark
 from .names import Names
 
 MAX_CONVERTED = 2**17
@@ -46,7 +47,7 @@ class Walker:
         converted: number of nodes that could be.
     """
 
-    def __init__(self, emit: FoldingEmitter, file: str, strict: bool = False) -> None:
+    def __init__(self, emit: FoldingEmitter, file: str, outer: Walker | None = None) -> None:
         self.emit = emit
         self.file = file
         self.env: dict[str, Entry] = {}
@@ -54,7 +55,9 @@ class Walker:
         self.deferred: list[Node] = []
         self.demands: list[Demand] = []
         self.converted = 0
-        self._strict = strict
+        self._strict = outer is not None
+        # Attempts within regions count too: nested ones that fail would double at each level.
+        self._work: Iterator[int] = outer._work if outer else count()
         self._names = Names()
 
     def enter_parameters(self, graph: Graph) -> None:
@@ -71,6 +74,10 @@ class Walker:
             if any(v.name not in self.env for v in node.inputs):
                 self.deferred.append(node)
                 continue
+            if next(self._work) > MAX_CONVERTED:
+                raise LimitError(
+                    f"{self._where(node)}: the model unrolls to more than {MAX_CONVERTED} nodes"
+                )
             try:
                 expansion = self._attempt(node)
             except Demand as demand:
@@ -82,10 +89,6 @@ class Walker:
             if expansion is not None:
                 waiting.extendleft(reversed(self._spliced(node, expansion)))
             self.converted += 1
-            if self.converted > MAX_CONVERTED:
-                raise UnsupportedError(
-                    f"{self._where(node)}: the model unrolls to more than {MAX_CONVERTED} nodes"
-                )
 
     def _attempt(self, node: Node) -> Expansion | None:
         """Convert one node, or nothing of it."""
@@ -106,11 +109,10 @@ class Walker:
     def _convert(self, node: Node) -> Result:
         op = node.op
         assert isinstance(op, Onnx)
-        count = len(op.operands)
         entries: list[Entry | None] = [None] * (max(op.operands, default=-1) + 1)
         for position, value in zip(op.operands, node.inputs, strict=False):
             entries[position] = self.env[value.name]
-        captured = tuple(self.env[v.name] for v in node.inputs[count:])
+        captured = tuple(self.env[v.name] for v in node.inputs[len(op.operands) :])
         conversion = Conversion(node, tuple(entries), captured, self)
         convert = converter_of(op.type, op.domain)
         if convert is not None:
@@ -175,7 +177,7 @@ class Walker:
 
     def region(self, body: Graph, inputs: Sequence[Type | Entry]) -> Region:
         """Convert a closed region; see :meth:`Conversion.region`."""
-        inner = Walker(FoldingEmitter(_value_names(body.nodes)), self.file, strict=True)
+        inner = Walker(FoldingEmitter(_value_names(body.nodes)), self.file, self)
         formals: list[Value] = []
         captured: list[tuple[Value, Value]] = []
         for formal, given in zip(body.inputs, inputs, strict=True):
@@ -188,7 +190,6 @@ class Walker:
         inner.enter_parameters(body)
         inner.walk(body.nodes)
         results = tuple(inner.env[v.name] for v in body.outputs)
-        self.converted += inner.converted
         return Region(
             title=body.name,
             emit=inner.emit,

@@ -7,7 +7,7 @@ from ...errors import ModelError, UnsupportedError
 from ...ir import Graph, TensorType, Type, Value, ops
 from ...ir.ops.shape import slice_along
 from ..convert import Conversion, Entry, Expansion, Items, Region, Result, converter
-from ..folding import Demand
+from ..folding import Demand, LimitError
 from ..sketch import INTERNAL, Sketch
 from .internal import all_entries
 
@@ -16,6 +16,8 @@ def attempt(c: Conversion, body: Graph, inputs: list[Type | Entry]) -> Region | 
     """Convert a region, or return ``None`` where it has no static form for these inputs."""
     try:
         region = c.region(body, inputs)
+    except LimitError:
+        raise
     # An operator that fails for shapes met inside a region may be in a branch never taken.
     except (Demand, ModelError, UnsupportedError):
         return None

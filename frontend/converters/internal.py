@@ -57,9 +57,9 @@ def stack(c: Conversion, values: list[Value], axis: int) -> Value:
     return c.emit(ops.Concat(at), *(expand_axes(c.emit, v, (at,)) for v in values))
 
 
-def all_entries(c: Conversion) -> tuple[Entry, ...]:
-    """Return every operand, none of which may be absent."""
-    return tuple(_present(c, k) for k in range(len(c.entries)))
+def all_entries(c: Conversion, start: int = 0) -> tuple[Entry, ...]:
+    """Return every operand from position ``start`` on, none of which may be absent."""
+    return tuple(_present(c, k) for k in range(start, len(c.entries)))
 
 
 def _filled_up(c: Conversion, value: Value, length: int) -> Value:

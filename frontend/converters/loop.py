@@ -55,7 +55,7 @@ class Loop:
 def loop(c: Conversion) -> Result:
     """Start a loop."""
     body: Graph = c.attr("body")
-    states = all_entries(c)[2:] if None not in c.entries[2:] else _missing(c)
+    states = all_entries(c, 2)
     scans = len(body.outputs) - 1 - len(states)
     formals = len(body.inputs) - 2 - len(c.captured)
     if scans < 0 or formals != len(states):
@@ -255,7 +255,3 @@ def _empty(c: Conversion, like: Value) -> Value:
 
 def _demand(value: Value) -> Result:
     raise NeedsValue(value)
-
-
-def _missing(c: Conversion) -> tuple[Entry, ...]:
-    raise c.error("a state is missing")
