@@ -9,6 +9,7 @@ from . import (
     decomposition,
     elementary,
     gather,
+    random,
     reduction,
     shape,
     sorting,
@@ -16,8 +17,8 @@ from . import (
 from .base import LOWERINGS, Context, Tensor, lowering, lowering_of
 
 __all__ = [
-    "LOWERINGS",
     "Context",
+    "LOWERINGS",
     "Tensor",
     "activation",
     "arithmetic",
@@ -28,6 +29,7 @@ __all__ = [
     "gather",
     "lowering",
     "lowering_of",
+    "random",
     "reduction",
     "shape",
     "sorting",

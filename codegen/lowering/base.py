@@ -75,11 +75,17 @@ def lowering_of(op: Op) -> Lowering:
 _REDUCERS: dict[str, Callable[..., Expr]] = {
     "sum": lambda a, b: a + b,
     "prod": lambda a, b: a * b,
-    "max": lambda a, b: propagating_max(a, b),
-    "min": lambda a, b: propagating_min(a, b),
+    "max": lambda a, b: _once(b, lambda item: propagating_max(a, item)),
+    "min": lambda a, b: _once(b, lambda item: propagating_min(a, item)),
     "any": lambda a, b: tirx.Or(a, b),
     "all": lambda a, b: tirx.And(a, b),
 }
+
+
+def _once(item: Expr, combine: Callable[[Expr], Expr]) -> Expr:
+    """Return ``combine(item)``, which reads ``item`` several times, with ``item`` named."""
+    name = tirx.Var("item", item.ty)
+    return tirx.Let(name, item, combine(name))
 
 
 def propagating_max(a: Expr, b: Expr) -> Expr:

@@ -8,6 +8,7 @@ from .cast import *
 from .comparison import *
 from .control import *
 from .convolution import *
+from .decomposition import *
 from .deformable import *
 from .elementary import *
 from .fused import *
@@ -16,11 +17,14 @@ from .host import *
 from .imported import *
 from .linear import *
 from .loss import *
+from .max_pooling import *
 from .normalization import *
 from .quantization import *
+from .random import *
 from .recurrent import *
 from .reduction import *
 from .shape import *
 from .softmax import *
 from .sorting import *
 from .text import *
+from .window import *

@@ -19,6 +19,7 @@ from ...errors import ExecutionError
 from ..op import Arrays, Cotangents, Kind, Op, Types, Values
 from ..types import INTEGERS, Array, TensorType, Type
 from .arithmetic import Div, Mul
+from .cast import Cast
 from .comparison import Equal, Select
 from .elementwise import result_type
 from .reduction import widened
@@ -239,8 +240,6 @@ class Scatter(Op):
 
     def _extreme(self, emit: Emitter, inputs: Values, y: Value, dy: Value) -> Cotangents:
         """Share ``dy`` equally among all that equal the extreme."""
-        from .cast import Cast
-
         x, indices, updates = inputs
         cast = Cast(result_type(x).dtype)
         kept = emit(cast, emit(Equal(), x, y))

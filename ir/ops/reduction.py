@@ -14,6 +14,7 @@ import numpy as np
 from ..op import Arrays, Cotangents, Kind, Op, Types, Values
 from ..types import FLOATS, INTEGERS, Array, TensorType, Type, dtype_name, numpy_dtype
 from .arithmetic import Abs, Add, Div, Mul, Sub
+from .cast import Cast
 from .comparison import Equal, IsInf, Select
 from .elementary import Exp, Log, Sqrt
 from .elementwise import result_type
@@ -144,8 +145,6 @@ class Extreme(Reduction):
 
     def gradient(self, emit: Emitter, x: Value, y: Value, dy: Value) -> Value:
         """Share ``dy`` equally among the elements that are the extreme."""
-        from .cast import Cast
-
         is_extreme = emit(Equal(), x, self.spread(emit, y, x))
         mask = emit(Cast(result_type(x).dtype), is_extreme)
         share = emit(Div(), dy, emit(ReduceSum(self.axes), mask))
