@@ -50,6 +50,14 @@ class Specialisation:
     results: tuple[Result, ...]
     following: Following | None = None
 
+    def __post_init__(self) -> None:
+        expected = sum(result.num_tensors for result in self.results)
+        visible = len(self.program.outputs) - len(self.program.checks)
+        if expected != visible:
+            raise ArtifactError(
+                f"specialisation {self.key}: {expected} named tensors, the program has {visible}"
+            )
+
 
 class Artifact:
     """The specialisations of one model for one target.

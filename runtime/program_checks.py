@@ -36,6 +36,9 @@ def check_program(program: Program) -> None:
     checker = _Steps(program)
     for number, step in enumerate(program.steps):
         checker.check(step, (), f"step {number}")
+    for k, slot in enumerate(program.output_slots):
+        if slot is not None and slot not in checker.filled:
+            raise ArtifactError(f"output {k} is taken from slot {slot}, which is never written")
 
 
 def _check_sizes(program: Program) -> None:
@@ -66,6 +69,8 @@ def _check_ports(kind: str, specs: tuple[ValueSpec, ...], slots: tuple[int | Non
 
 
 def _check_flags(program: Program) -> None:
+    if len({check.output for check in program.checks}) != len(program.checks):
+        raise ArtifactError("an output is checked twice")
     for check in program.checks:
         if not 0 <= check.output < len(program.outputs):
             raise ArtifactError(f"check of output {check.output}, which does not exist")

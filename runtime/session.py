@@ -194,14 +194,16 @@ class Session:
             env.update(unflatten(specialisation.results, results))
             following = specialisation.following
             if following is None:
-                return [env[spec.name] for spec in self.model.outputs]
-            stage, arrays = following.name, [env[name] for name in following.inputs]
+                return _named(env, [spec.name for spec in self.model.outputs])
+            stage, arrays = following.name, _named(env, following.inputs)
         raise ExecutionError(f"the model runs through more than {_MAX_STAGES} stages")
 
     def _executor(self, stage: str, arrays: Sequence[Any]) -> tuple[Executor, Specialisation]:
         """Return the executor for a stage's inputs, compiled if it is not there yet."""
         free = key_of(arrays, (), stage)
         with self._lock:
+            if free in self._executors:
+                return self._prepare(free)
             for bound in self.artifact.bindings(free.types, stage):
                 key = key_of(arrays, bound, stage) if bound else free
                 if key in self._executors or key in self.artifact.keys:
@@ -234,6 +236,13 @@ class Session:
             raise ArtifactError(f"asked for code for {key}, got it for {specialisation.key}")
         self.artifact.add(specialisation)
         return specialisation
+
+
+def _named(env: Mapping[str, Any], names: Sequence[str]) -> list[Any]:
+    for name in names:
+        if name not in env:
+            raise ArtifactError(f"no program of the artifact computes {name!r}")
+    return [env[name] for name in names]
 
 
 def _check_threads(threads: object) -> None:

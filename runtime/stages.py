@@ -23,13 +23,20 @@ class Result:
     layout: str = "t"
 
     def __post_init__(self) -> None:
-        depth = 0
+        depth = values = 0
         for mark in self.layout:
             depth += {"(": 1, ")": -1}.get(mark, 0)
+            values += depth == 0  # a value at the top level ends here
             if mark not in "tn()" or depth < 0:
-                raise ArtifactError(f"result {self.name!r} has a bad layout {self.layout!r}")
-        if depth or not self.layout:
+                values = -1
+                break
+        if depth or values != 1:
             raise ArtifactError(f"result {self.name!r} has a bad layout {self.layout!r}")
+
+    @property
+    def num_tensors(self) -> int:
+        """How many of the program's outputs it is made of."""
+        return self.layout.count("t")
 
 
 @dataclass(frozen=True)
