@@ -17,8 +17,8 @@ from . import (
 from .base import LOWERINGS, Context, Tensor, lowering, lowering_of
 
 __all__ = [
-    "Context",
     "LOWERINGS",
+    "Context",
     "Tensor",
     "activation",
     "arithmetic",
