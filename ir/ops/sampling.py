@@ -6,7 +6,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -20,12 +20,13 @@ if TYPE_CHECKING:
     from ..emitter import Emitter
     from ..graph import Value
 
-T = TypeVar("T", bound=Any)
+Numbers: TypeAlias = Any
+"""An array or a :class:`Term`: the formulas below hold for both."""
 MODES = ("nearest", "linear", "cubic")
 PADDINGS = ("zeros", "border", "reflection")
 
 
-def cubic_weights(t: T, a: float = -0.75) -> tuple[T, T, T, T]:
+def cubic_weights(t: Numbers, a: float = -0.75) -> tuple[Numbers, ...]:
     """Return the weights of the four elements around a point, ``t`` after the second.
 
     References:
@@ -38,21 +39,21 @@ def cubic_weights(t: T, a: float = -0.75) -> tuple[T, T, T, T]:
     return _far(t + 1, a), _near(t, a), _near(1 - t, a), _far(2 - t, a)
 
 
-def _near(t: T, a: float) -> T:
+def _near(t: Numbers, a: float) -> Numbers:
     """The kernel at distances up to 1."""
     return ((a + 2) * t - (a + 3)) * t * t + 1
 
 
-def _far(t: T, a: float) -> T:
+def _far(t: Numbers, a: float) -> Numbers:
     """The kernel at distances from 1 to 2."""
     return ((a * t - 5 * a) * t + 8 * a) * t - 4 * a
 
 
-def weights_of(mode: str, fraction: T) -> tuple[tuple[int, T | None], ...]:
+def weights_of(mode: str, fraction: Numbers) -> tuple[tuple[int, Numbers], ...]:
     """Return offset and weight of each element that an interpolation reads.
 
     Args:
-        mode: ``nearest`` (one element, no weight), ``linear`` or ``cubic``.
+        mode: ``nearest`` (one element, weight ``None``), ``linear`` or ``cubic``.
         fraction: how far the point lies after the element with offset 0.
     """
     if mode == "nearest":
@@ -91,7 +92,8 @@ class Sampler:
         batch = np.arange(x.shape[0])[:, None]
         total = np.zeros((*at[0].shape, x.shape[-1]), x.dtype)
         for corner in itertools.product(*axes):
-            value = x[(batch, *(index for index, _, _ in corner))]
+            at_corner = (batch, *(index for index, _, _ in corner))
+            value = x[at_corner]
             for _, weight, inside in corner:
                 value = value if inside is None else np.where(inside[..., None], value, 0)
                 value = value if weight is None else value * weight[..., None]
@@ -120,14 +122,16 @@ class Sampler:
         if period == 0:
             return np.zeros_like(c)
         moved = np.mod(c + self.margin, 2 * period)
-        return np.minimum(moved, 2 * period - moved) - self.margin
+        mirrored: Array = np.minimum(moved, 2 * period - moved) - self.margin
+        return mirrored
 
     def _numpy_index(self, index: Array, n: int) -> Array:
         if self.padding != "reflection":
             return np.clip(index, 0, n - 1)
         period = 2 * n - 2 if self.align_corners else 2 * n
         moved = np.mod(index, max(period, 1))
-        return np.minimum(moved, (period if self.align_corners else period - 1) - moved)
+        mirrored: Array = np.minimum(moved, (period if self.align_corners else period - 1) - moved)
+        return mirrored
 
     # Emitted
 

@@ -118,8 +118,8 @@ def windows(x: Array, sliding: Sliding, fill: object) -> Iterator[tuple[Ints, Ar
     data = padded(x, sliding, fill)
     positions = sliding.positions(x.shape[2:])
     for tap in sliding.taps:
-        at = tuple(
-            slice(k * d, k * d + (p - 1) * s + 1, s) if p else slice(0, 0)
-            for k, d, p, s in zip(tap, sliding.dilation, positions, sliding.strides, strict=True)
-        )
+        steps = zip(tap, sliding.dilation, positions, sliding.strides, strict=True)
+        at = [
+            slice(k * d, k * d + (p - 1) * s + 1, s) if p else slice(0, 0) for k, d, p, s in steps
+        ]
         yield tap, data[(slice(None), slice(None), *at)]

@@ -18,7 +18,7 @@ def _floats(*shape: int) -> np.ndarray:
 
 
 def _conv(rank: int, **fields: Any) -> ops.Conv:
-    given = {name: (1,) * rank for name in ("strides", "dilation", "input_dilation")}
+    given = dict.fromkeys(("strides", "dilation", "input_dilation"), (1,) * rank)
     return ops.Conv(**{**given, "low": (0,) * rank, "high": (0,) * rank, **fields})
 
 
