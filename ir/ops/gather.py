@@ -362,8 +362,8 @@ def check_elementwise_indices(op: Op, axis: int, x: TensorType, indices: TensorT
 def check_coordinates(op: Op, x: TensorType, indices: TensorType, batch_dims: int) -> int:
     """Return how many coordinates each index has after checking that ``x`` has those axes."""
     check_indices(op, indices)
-    if indices.rank == 0:
-        raise op.error("indices need a last axis that holds the coordinates")
+    if indices.rank == 0 or indices.dims[-1] == 0:
+        raise op.error(f"indices need a last axis that holds the coordinates, found {indices}")
     depth = indices.dims[-1]
     if batch_dims + depth > x.rank:
         raise op.error(f"indices {indices} have more coordinates than {x} has axes")
