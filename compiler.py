@@ -195,8 +195,11 @@ def target_ready(graph: Graph, target: Target, observe: Observer | None = None) 
     def supports(op: Op, types: tuple[Type, ...]) -> bool:
         return target.supports(op, *types)
 
+    keep = frozenset(_lowered_composites())
     options = {
-        "expand-composites": {"keep": frozenset(_lowered_composites())},
+        "recognise-composites": {"attention": "attention" in keep},
+        "expand-composites": {"keep": keep},
+        "partition": {"supports": supports},
         "fuse": {"supports": supports},
     }
     return run_passes(graph, (*CANONICAL, *TARGET_READY), options=options, observe=observe)

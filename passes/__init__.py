@@ -6,12 +6,18 @@ from .eliminate_common_subexpressions import eliminate_common_subexpressions
 from .eliminate_dead_nodes import eliminate_dead_nodes
 from .expand_composites import expand_composites
 from .fold_constants import fold_constants
+from .fold_normalization import fold_normalization
 from .fuse import fuse
+from .partition import partition
+from .pipelines import CANONICAL, TARGET_READY
 from .plan_memory import Buffer, Plan, plan
+from .recognise_composites import recognise_composites
 from .registry import PASSES, Pass, graph_pass, pass_named, run_passes
 
 __all__ = [
+    "CANONICAL",
     "PASSES",
+    "TARGET_READY",
     "Buffer",
     "Pass",
     "Plan",
@@ -20,9 +26,12 @@ __all__ = [
     "eliminate_dead_nodes",
     "expand_composites",
     "fold_constants",
+    "fold_normalization",
     "fuse",
     "graph_pass",
+    "partition",
     "pass_named",
     "plan",
+    "recognise_composites",
     "run_passes",
 ]

@@ -9,16 +9,29 @@ CANONICAL: tuple[str, ...] = (
     "fold-constants",
     "eliminate-common-subexpressions",
     "canonicalise",
+    "fold-normalization",
+    "recognise-composites",
+    "canonicalise",
+    "eliminate-common-subexpressions",
 )
-"""From what the frontend converted to one form per idea; the same for every target."""
+"""From what the frontend converted to one form per idea.
+
+Same for every target, but that ``recognise-composites`` takes ``attention=False`` for targets
+that have no kernel for it.
+"""
 
 TARGET_READY: tuple[str, ...] = (
     "expand-composites",
     "canonicalise",
     "fold-constants",
+    "fold-normalization",
+    "canonicalise",
     "eliminate-common-subexpressions",
+    "partition",
     "fuse",
 )
-"""From a canonical graph to kernels. Options name what the target can do:
-``expand-composites`` takes ``keep``, ``fuse`` takes ``supports``.
+"""From a canonical graph to kernels.
+
+Options say what the target can do: ``expand-composites`` takes ``keep``, ``partition`` and
+``fuse`` take ``supports``.
 """

@@ -31,6 +31,7 @@ class Scope(Emitter):
 
     Attributes:
         memo: what a rewrite wants to remember until the end of the sweep.
+        current: the node that is being rewritten; it counts as producer of its results.
     """
 
     def __init__(self, taken: Iterable[str] = ()) -> None:
@@ -40,6 +41,7 @@ class Scope(Emitter):
         self._indexed = 0
         self._uses: Counter[Value] = Counter()
         self.memo: dict[Hashable, tuple[Value, ...]] = {}
+        self.current: Node | None = None
 
     @classmethod
     def over(cls, graph: Graph) -> Scope:
@@ -55,10 +57,10 @@ class Scope(Emitter):
         for node in self.nodes[self._indexed :]:
             self._producers.update((v, node) for v in node.outputs)
         self._indexed = len(self.nodes)
-        node_or_none = self._producers.get(value)
-        if node_or_none is None or (ops and not isinstance(node_or_none.op, ops)):
-            return None
-        return node_or_none
+        found = self._producers.get(value)
+        if self.current is not None and value in self.current.outputs:
+            found = self.current
+        return found if found is not None and (not ops or isinstance(found.op, ops)) else None
 
     def array(self, value: Value) -> Array | None:
         """Return the array of ``value`` if it is a parameter."""
@@ -216,10 +218,13 @@ class _Sweep:
         kind = type(node.op)
         if kind not in self.by_op:
             self.by_op[kind] = [r for r in self.rewrites if issubclass(kind, r.roots)]
+        self.scope.current = node
         for one in self.by_op[kind]:
             found = one(self.scope, node)
             if found is not None and found != node.outputs:
+                self.scope.current = None
                 return found
+        self.scope.current = None
         return None
 
     def claim(self, node: Node, news: tuple[Value, ...]) -> tuple[Value, ...] | None:
