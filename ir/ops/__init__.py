@@ -24,6 +24,7 @@ from .random import *
 from .recurrent import *
 from .reduction import *
 from .shape import *
+from .signal import *
 from .softmax import *
 from .sorting import *
 from .text import *
