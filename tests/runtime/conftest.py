@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ranvier.codegen.emit import emit_module
 from ranvier.codegen.targets import parse_target
+from ranvier.codegen.targets.base import LIBRARY
 from ranvier.runtime import Artifact, ModelInfo, Specialisation, key_of
 from ranvier.runtime.program import TensorSpec
 from ranvier.runtime.stages import Result
@@ -21,8 +21,8 @@ from small_program import W, small_kernels, small_program, target_info
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The shared library of :func:`small_program`."""
     folder = tmp_path_factory.mktemp("library")
-    module = emit_module(small_program(), small_kernels())
-    return folder / parse_target("cpu").build(module, folder)
+    parse_target("cpu").build(small_program(), small_kernels(), folder)
+    return folder / LIBRARY
 
 
 @pytest.fixture
