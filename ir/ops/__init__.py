@@ -28,4 +28,5 @@ from .signal import *
 from .softmax import *
 from .sorting import *
 from .text import *
+from .training import *
 from .window import *

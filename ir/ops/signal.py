@@ -138,8 +138,9 @@ def transform(emit: Emitter, x: Value, sign: int) -> Value:
     rows, size, _ = result_type(x).dims
     factor = _factor(size)
     if size <= DIRECT or (factor == size and size <= CHIRP):
-        flat = emit(MatMul(), emit(Reshape((rows, 2 * size)), x), emit.constant(_matrix(size, sign)))
-        return emit(Reshape((rows, size, 2)), flat)
+        matrix = emit.constant(_matrix(size, sign))
+        product = emit(MatMul(), emit(Reshape((rows, 2 * size)), x), matrix)
+        return emit(Reshape((rows, size, 2)), product)
     if factor == size:
         return _chirp(emit, x, sign)
     return _split(emit, x, sign, factor)
