@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ..op import Composite, Values
 from ..types import FLOATS
-from .arithmetic import Add, Div, Mul, Pow, Sub
+from .arithmetic import Add, Div, Maximum, Mul, Pow, Sub
 from .cast import Cast
 from .comparison import Greater, Select
 from .elementary import Sqrt
@@ -90,8 +90,9 @@ class Adam(Update):
         """Emit the corrected rate in float64: in float32, ``1 - beta**t`` loses most digits."""
         one, zero = emit.scalar_like(1, count), emit.scalar_like(0, count)
         rate = _cast(emit, rate, count)
+        updates = emit(Maximum(), count, one)  # the branch not taken must be finite too
         first, second = (
-            emit(Sub(), one, emit(Pow(), emit.scalar_like(base, count), count))
+            emit(Sub(), one, emit(Pow(), emit.scalar_like(base, count), updates))
             for base in (self.alpha, self.beta)
         )
         corrected = emit(Div(), emit(Mul(), rate, emit(Sqrt(), second)), first)
