@@ -85,7 +85,8 @@ def pad(
     """Read inside, or the constant; other modes read at the position that is repeated."""
     (x,) = inputs
     shape = outputs[0].dims
-    value = ctx.const(op.value, x.dtype) if op.mode == "constant" else ctx.const(0, x.dtype)
+    number = 0 if op.mode != "constant" or isinstance(op.value, str) else op.value
+    value = ctx.const(number, x.dtype)
     if 0 in x.shape:
         return (ctx.lazy(shape, x.dtype, lambda *_: value),)
 

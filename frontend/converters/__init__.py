@@ -1,6 +1,28 @@
 # SPDX-License-Identifier: MIT
 """The converters of ONNX operators, by family; importing this package registers them all."""
 
-from . import control, internal, loop, sequence, text
+from . import (
+    control,
+    creation,
+    internal,
+    loop,
+    reduction,
+    selection,
+    sequence,
+    slicing,
+    tensor,
+    text,
+)
 
-__all__ = ["control", "internal", "loop", "sequence", "text"]
+__all__ = [
+    "control",
+    "creation",
+    "internal",
+    "loop",
+    "reduction",
+    "selection",
+    "sequence",
+    "slicing",
+    "tensor",
+    "text",
+]

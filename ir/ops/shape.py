@@ -200,7 +200,7 @@ class Pad(Movement):
     low: tuple[int, ...]
     high: tuple[int, ...]
     mode: str = "constant"
-    value: float | int | bool = 0
+    value: float | int | bool | str = 0
 
     def infer(self, *inputs: Type) -> Types:
         """Return the padded shape."""
