@@ -132,7 +132,7 @@ class Compiler:
         if not sets and not _is_fixed(self.model.graph):
             return self.artifact
         for one in sets or [{}]:
-            structures = _bound_types(self.model.graph, one)
+            structures = bound_types(self.model.graph, one)
             self._compile("", structures, None)
         return self.artifact
 
@@ -248,7 +248,7 @@ def _is_fixed(graph: Graph) -> bool:
     return all(isinstance(v.type, TensorType) and v.type.is_static for v in graph.inputs)
 
 
-def _bound_types(graph: Graph, shapes: Shapes) -> tuple[Structure, ...]:
+def bound_types(graph: Graph, shapes: Shapes) -> tuple[Structure, ...]:
     """Return the types of the inputs with their symbolic sizes bound by ``shapes``."""
     names = [v.name for v in graph.inputs]
     unknown = sorted(set(shapes) - set(names))
