@@ -48,7 +48,8 @@ def parse_graph(text: str, parameters: Mapping[str, Array] | None = None) -> Gra
 
     Args:
         text: what :func:`~ranvier.ir.printer.print_graph` wrote.
-        parameters: arrays of the parameters that the text gives as digests only.
+        parameters: arrays of the parameters that the text gives as digests only, by name
+            or by digest (the parameters of regions may share a name).
 
     Raises:
         ParseError: the text breaks the grammar, names an unknown op or value, or a
@@ -214,9 +215,9 @@ class _Parser:
     def array(self, name: str, dtype: str, shape: tuple[int, ...]) -> Array:
         if self.kind == "digest":
             expected = self.advance().removeprefix("sha256:")
-            if name not in self.given:
+            array = self.given.get(expected, self.given.get(name))
+            if array is None:
                 raise self.error(f"parameter %{name} is given as a digest, its array is missing")
-            array = self.given[name]
             if digest(array) != expected:
                 raise self.error(f"the array of parameter %{name} does not match its digest")
             return array
