@@ -13,6 +13,7 @@ from .deformable import *
 from .elementary import *
 from .fused import *
 from .gather import *
+from .grid_sampling import *
 from .host import *
 from .imported import *
 from .linear import *
@@ -23,6 +24,8 @@ from .quantization import *
 from .random import *
 from .recurrent import *
 from .reduction import *
+from .region import *
+from .resampling import *
 from .shape import *
 from .signal import *
 from .softmax import *

@@ -6,22 +6,21 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..types import Array
 from .elementwise import result_type
 from .gather import GatherND
+from .interpolation import cubic_far, cubic_near
 from .shape import Reshape, Transpose
-from .terms import Term
+from .terms import Numbers, Term
 
 if TYPE_CHECKING:
     from ..emitter import Emitter
     from ..graph import Value
 
-Numbers: TypeAlias = Any
-"""An array or a :class:`Term`: the formulas below hold for both."""
 MODES = ("nearest", "linear", "cubic")
 PADDINGS = ("zeros", "border", "reflection")
 
@@ -29,24 +28,10 @@ PADDINGS = ("zeros", "border", "reflection")
 def cubic_weights(t: Numbers, a: float = -0.75) -> tuple[Numbers, ...]:
     """Return the weights of the four elements around a point, ``t`` after the second.
 
-    References:
-        R. Keys, Cubic convolution interpolation for digital image processing, IEEE
-        Transactions on Acoustics, Speech and Signal Processing, 1981.
-
     >>> cubic_weights(0.0)
     (0.0, 1.0, 0.0, 0.0)
     """
-    return _far(t + 1, a), _near(t, a), _near(1 - t, a), _far(2 - t, a)
-
-
-def _near(t: Numbers, a: float) -> Numbers:
-    """The kernel at distances up to 1."""
-    return ((a + 2) * t - (a + 3)) * t * t + 1
-
-
-def _far(t: Numbers, a: float) -> Numbers:
-    """The kernel at distances from 1 to 2."""
-    return ((a * t - 5 * a) * t + 8 * a) * t - 4 * a
+    return cubic_far(t + 1, a), cubic_near(t, a), cubic_near(1 - t, a), cubic_far(2 - t, a)
 
 
 def weights_of(mode: str, fraction: Numbers) -> tuple[tuple[int, Numbers], ...]:
@@ -96,7 +81,8 @@ class Sampler:
             value = x[at_corner]
             for _, weight, inside in corner:
                 value = value if inside is None else np.where(inside[..., None], value, 0)
-                value = value if weight is None else value * weight[..., None]
+                if weight is not None:
+                    value = value * weight[..., None].astype(x.dtype)
             total += value
         return total
 
@@ -144,7 +130,8 @@ class Sampler:
             value = _read(emit, x, _flat([index for index, _, _ in corner], sizes))
             for _, weight, inside in corner:
                 value = value if inside is None else _column(inside).where(value, 0)
-                value = value if weight is None else value * _column(weight)
+                if weight is not None:
+                    value = value * _column(weight).cast(result_type(x).dtype)
             total = value if total is None else total + value
         assert total is not None
         return total.value

@@ -122,4 +122,5 @@ def windows(x: Array, sliding: Sliding, fill: object) -> Iterator[tuple[Ints, Ar
         at = [
             slice(k * d, k * d + (p - 1) * s + 1, s) if p else slice(0, 0) for k, d, p, s in steps
         ]
-        yield tap, data[(slice(None), slice(None), *at)]
+        seen = (slice(None), slice(None), *at)
+        yield tap, data[seen]

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .arithmetic import Abs, Add, Div, Floor, Maximum, Minimum, Mod, Mul, Neg, Round, Sub
 from .cast import Cast
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ..op import Op
 
 Number: TypeAlias = "Term | float | int"
+Numbers: TypeAlias = Any
+"""What a formula may be written for: an array, a number or a :class:`Term`."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,10 @@ class Term:
         """Return the nearest number from ``low`` to ``high``; NaN stays."""
         return self.apply(Maximum(), low).apply(Minimum(), high)
 
+    def maximum(self, other: Number) -> Term:
+        """Return the larger of two; NaN wins."""
+        return self.apply(Maximum(), other)
+
     def minimum(self, other: Number) -> Term:
         """Return the smaller of two; NaN wins."""
         return self.apply(Minimum(), other)
@@ -100,7 +106,7 @@ class Term:
 
     def cast(self, dtype: str) -> Term:
         """Convert to another element type."""
-        return self.apply(Cast(dtype))
+        return self if result_type(self.value).dtype == dtype else self.apply(Cast(dtype))
 
     def reshape(self, *shape: int) -> Term:
         """Return the same elements under another shape."""
