@@ -2,6 +2,7 @@
 """The converters of ONNX operators, by family; importing this package registers them all."""
 
 from . import (
+    activation,
     control,
     creation,
     internal,
@@ -15,6 +16,7 @@ from . import (
 )
 
 __all__ = [
+    "activation",
     "control",
     "creation",
     "internal",
