@@ -4,8 +4,6 @@
 from __future__ import annotations
 
 import ctypes
-import importlib
-import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -61,7 +59,7 @@ def _gpus() -> int:
     return count.value
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A kernel cache of this test run, so that no run depends on what an earlier one left."""
     folder = tmp_path_factory.mktemp("cache")
@@ -71,10 +69,8 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def compiled(cache_folder: Path) -> Compiled:
+def compiled() -> Compiled:
     """A function that compiles a canonical graph for this machine and runs it on inputs."""
-    if importlib.util.find_spec("ranvier.compiler") is None:
-        pytest.skip("ranvier.compiler does not exist yet")
-    module = importlib.import_module("ranvier.compiler")
-    run: Compiled = module.run_canonical
-    return run
+    from ranvier.compiler import run_canonical
+
+    return run_canonical
