@@ -214,8 +214,9 @@ class _Writer:
         from .. import __version__
 
         entries = tuple(self.entry(k, s) for k, s in enumerate(specialisations))
-        size, sha256 = write_weights(self.folder / WEIGHTS, self.arrays)
-        self.files.append(FileEntry(WEIGHTS, size, sha256))
+        with closing(HashingFile(self.folder / WEIGHTS)) as weights:
+            write_weights(weights, self.arrays)
+        self.files.append(FileEntry(WEIGHTS, weights.size, weights.sha256))
         tensors = tuple(
             StoredTensor(k, name_of_dtype(a.dtype), a.shape) for k, a in self.arrays.items()
         )

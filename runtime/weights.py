@@ -6,16 +6,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from ..errors import ArtifactError
-from .atomic import HashingFile
 from .dtypes import Array, name_of_dtype
 from .program import TensorSpec
 from .strict_json import parse_object
@@ -27,6 +25,7 @@ _NATIVE = {
     **{f"float{b}": f"F{b}" for b in (16, 32, 64)},
 }
 _ALIGNMENT = 64
+_TYPES = "ranvier.types"
 
 
 @dataclass(frozen=True)
@@ -46,34 +45,42 @@ def content_key(array: Array) -> str:
     return state.hexdigest()[:32]
 
 
-def write_weights(path: Path, arrays: Mapping[str, Array]) -> tuple[int, str]:
-    """Write a safetensors file and return its size and SHA-256.
+class Writable(Protocol):
+    """A file open for writing bytes."""
+
+    def write(self, data: bytes | memoryview, /) -> object:
+        """Append bytes."""
+
+
+def write_weights(file: Writable, arrays: Mapping[str, Array]) -> None:
+    """Write arrays as safetensors; types that the format lacks are named in its metadata.
 
     Written here rather than by the library, which would hold a second copy in memory and
     reports a full disk as a text.
     """
-    entries: dict[str, object] = {}
+    specs = {k: TensorSpec(k, name_of_dtype(a.dtype), a.shape) for k, a in arrays.items()}
+    types = {k: [s.dtype, *s.dims] for k, s in specs.items() if s.dtype not in _NATIVE}
+    entries: dict[str, object] = {"__metadata__": {_TYPES: json.dumps(types)}} if types else {}
     position = 0
     for key, array in arrays.items():
-        dtype, shape = _stored_as(TensorSpec(key, name_of_dtype(array.dtype), array.shape))
-        entries[key] = {
-            "dtype": dtype,
-            "shape": shape,
-            "data_offsets": [position, position + array.nbytes],
-        }
+        dtype, shape = _stored_as(specs[key])
+        offsets = [position, position + array.nbytes]
+        entries[key] = {"dtype": dtype, "shape": shape, "data_offsets": offsets}
         position += array.nbytes
     header = json.dumps(entries, separators=(",", ":")).encode()
     header += b" " * (-(8 + len(header)) % _ALIGNMENT)
-    with closing(HashingFile(path)) as file:
-        file.write(len(header).to_bytes(8, "little"))
-        file.write(header)
-        for array in arrays.values():
-            file.write(_bytes(array))
-    return file.size, file.sha256
+    file.write(len(header).to_bytes(8, "little"))
+    file.write(header)
+    for array in arrays.values():
+        file.write(_bytes(array))
 
 
-def read_weights(path: Path, tensors: Iterable[StoredTensor]) -> dict[str, Array]:
+def read_weights(path: Path, tensors: Iterable[StoredTensor] | None = None) -> dict[str, Array]:
     """Return the arrays of a weights file by key, mapped read-only into memory.
+
+    Args:
+        path: a safetensors file.
+        tensors: what to expect in it; what it says itself by default.
 
     Raises:
         ArtifactError: the file is damaged or its entries are not those of ``tensors``.
@@ -87,7 +94,24 @@ def read_weights(path: Path, tensors: Iterable[StoredTensor]) -> dict[str, Array
         header = parse_object(data[8 : 8 + length].tobytes(), str(path))
     except (SafetensorError, OSError, ValueError) as error:
         raise ArtifactError(f"{path}: cannot read the weights ({error})") from None
+    metadata = header.pop("__metadata__", {})
+    if tensors is None:
+        tensors = _listed(header, metadata, str(path))
     return {t.key: _view(data[8 + length :], header.get(t.key), t) for t in tensors}
+
+
+def _listed(
+    header: Mapping[str, Any], metadata: Mapping[str, str], where: str
+) -> list[StoredTensor]:
+    named = {code: name for name, code in _NATIVE.items()}
+    types = parse_object(metadata.get(_TYPES, "{}"), f"{where}, metadata")
+    tensors = []
+    for key, entry in header.items():
+        dtype, *shape = types.get(key, [named.get(entry["dtype"]), *entry["shape"]])
+        if not isinstance(dtype, str) or not all(type(n) is int and n >= 0 for n in shape):
+            raise ArtifactError(f"{where}: tensor {key!r} has unknown type {entry['dtype']}")
+        tensors.append(StoredTensor(key, dtype, tuple(shape)))
+    return tensors
 
 
 def _view(data: Array, entry: Any, tensor: StoredTensor) -> Array:
