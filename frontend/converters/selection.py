@@ -125,21 +125,6 @@ def cumulative(c: Conversion) -> Value:
     return c.emit(op(c.axis(axis, len(c.shape(0))), exclusive, reverse), c.operand(0))
 
 
-@converter("Hardmax")
-def hardmax(c: Conversion) -> Value:
-    """Mark the first largest element of each row with 1; before version 13 of all last axes."""
-    shape = c.shape(0)
-    axis = c.axis(c.attr("axis", -1 if c.version >= 13 else 1), len(shape))
-    x, dtype = c.operand(0), c.dtype(0)
-    if c.version < 13:
-        x = c.emit(ops.Reshape((math.prod(shape[:axis]), math.prod(shape[axis:]))), x)
-        axis = 1
-    best = expand_axes(c.emit, c.emit(ops.ArgMax(axis), x), (axis,))
-    sizes = tuple(n if k == axis else 1 for k, n in enumerate(dims_of(x)))
-    hot = c.emit(ops.Equal(), best, c.emit(ops.Iota("int64", sizes, axis)))
-    return c.emit(ops.Reshape(shape), c.emit(ops.Cast(dtype), hot))
-
-
 # Selection by the data
 
 
