@@ -13,11 +13,9 @@ from ..ir.types import Array
 from ..runtime.program import Program
 from .assemble import assemble
 from .cache import cache_key, cached
-from .emit import emit_module
 from .locations import Planner
 from .targets import Target
-
-LIBRARY = "model.so"
+from .targets.base import LIBRARY
 
 
 @dataclass(frozen=True)
@@ -47,7 +45,7 @@ def build(
 
     def make(folder: Path) -> Program:
         assembly = assemble(graph, target, planner, checks)
-        target.build(emit_module(assembly.program, assembly.kernels), folder)
+        target.build(assembly.program, assembly.kernels, folder)
         return assembly.program
 
     sources = repr([node.source for node in graph.walk()])

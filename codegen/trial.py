@@ -17,9 +17,9 @@ from ..ir.op import Op
 from ..ir.ops.fused import Fused
 from ..ir.types import Array, TensorType, numpy_dtype, type_of
 from .assemble import assemble
-from .emit import emit_module
 from .locations import ArenaBuffer
 from .targets import parse_target
+from .targets.base import LIBRARY
 
 
 def run_op(op: Op, arrays: Sequence[Array], target: str = "cpu") -> tuple[Array, ...]:
@@ -38,8 +38,8 @@ def run_op(op: Op, arrays: Sequence[Array], target: str = "cpu") -> tuple[Array,
     chosen = parse_target(target)
     assembly = assemble(graph, chosen, _apart)
     with tempfile.TemporaryDirectory() as folder:
-        library = chosen.build(emit_module(assembly.program, assembly.kernels), Path(folder))
-        main = tvm_ffi.load_module(str(Path(folder) / library))["main"]
+        chosen.build(assembly.program, assembly.kernels, Path(folder))
+        main = tvm_ffi.load_module(str(Path(folder) / LIBRARY))["main"]
     results = tuple(_empty(v.type) for v in graph.outputs)
     arena = np.empty(assembly.program.arena_bytes + 64, np.uint8)
     inputs = [_aligned(np.ascontiguousarray(a)) for a in arrays]

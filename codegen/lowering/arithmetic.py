@@ -3,12 +3,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from tvm import tirx
 from tvm.script import tirx as T
 
-from ...ir import ops
-from .base import Expr, dtype_of, is_float, propagating_max, propagating_min
+from ...ir import TensorType, ops
+from .base import (
+    Context,
+    Expr,
+    Tensor,
+    dtype_of,
+    is_float,
+    lowering,
+    propagating_max,
+    propagating_min,
+)
 from .elementwise import elementwise, libm, like, wrapping
+from .imperative import load, loops, repeat, statements, store, when
 
 
 @elementwise(ops.Add)
@@ -70,19 +83,15 @@ def mod(x: Expr, y: Expr) -> Expr:
     return tirx.Let(remainder, rem(x, y), adjusted(remainder))
 
 
-@elementwise(ops.Pow)
-def power(x: Expr, y: Expr) -> Expr:
+@lowering(ops.Pow)
+def power(
+    ctx: Context, op: ops.Pow, inputs: Sequence[Tensor], outputs: Sequence[TensorType]
+) -> Sequence[Tensor]:
     """Return ``x**y``; integers by repeated squaring."""
-    if is_float(x):
-        return T.pow(x, y)
-    one, zero = like(1, x), like(0, x)
-    positive = _power_of_integer(x, y)
-    if not dtype_of(x).startswith("int"):
-        return positive
-    odd = tirx.EQ(y & one, one)
-    inverse = tirx.Select(tirx.EQ(x, like(-1, x)), tirx.Select(odd, x, one), zero)
-    inverse = tirx.Select(tirx.EQ(x, one), one, inverse)
-    return tirx.Select(y < zero, inverse, positive)
+    dtype = inputs[0].dtype
+    if dtype.startswith("float"):
+        return (ctx.elementwise(dtype, T.pow, *inputs),)
+    return (ctx.elementwise(dtype, _signed_power, *inputs, _unsigned_power(ctx, *inputs)),)
 
 
 @elementwise(ops.Maximum)
@@ -164,20 +173,43 @@ def _unless_minus_one(y: Expr, special: Expr, usual: Expr) -> Expr:
     return tirx.Select(tirx.EQ(y, like(-1, y)), special, usual)
 
 
-def _power_of_integer(x: Expr, y: Expr) -> Expr:
-    """Return ``x**y`` modulo the width of the type, for every exponent that is not negative."""
-    dtype = dtype_of(x)
-    unsigned = dtype if dtype.startswith("uint") else "u" + dtype
-    exponent = tirx.Cast(unsigned, y)
-    one = tirx.const(1, unsigned)
+def _signed_power(x: Expr, y: Expr, power: Expr) -> Expr:
+    """Return ``power``, which is ``x**y`` for positive ``y``, or 1 / x**-y truncated."""
+    if not dtype_of(x).startswith("int"):
+        return power
+    one, zero = like(1, x), like(0, x)
+    sign = tirx.Select(tirx.EQ(y & one, one), x, one)
+    inverse = tirx.Select(tirx.EQ(x, like(-1, x)), sign, zero)
+    inverse = tirx.Select(tirx.EQ(x, one), one, inverse)
+    return tirx.Select(y < zero, inverse, power)
 
-    def step(bit: int, result: Expr, base: Expr) -> Expr:
-        if bit == int(unsigned[4:]):
-            return result
-        taken = tirx.EQ((exponent >> tirx.const(bit, unsigned)) & one, one)
-        product = tirx.Var("product", result.ty)
-        square = tirx.Var("square", result.ty)
-        rest = tirx.Let(square, base * base, step(bit + 1, product, square))
-        return tirx.Let(product, tirx.Select(taken, result * base, result), rest)
 
-    return tirx.Cast(dtype, step(0, one, tirx.Cast(unsigned, x)))
+def _unsigned_power(ctx: Context, x: Tensor, y: Tensor) -> Tensor:
+    """Return ``x**y`` modulo the width of the type, ``y`` taken as unsigned."""
+    dtype = x.dtype if x.dtype.startswith("uint") else "u" + x.dtype
+    base = ctx.elementwise(dtype, lambda a, _: tirx.Cast(dtype, a), x, y)
+    exponent = ctx.elementwise(dtype, lambda _, b: tirx.Cast(dtype, b), x, y)
+    one = tirx.const(1, dtype)
+
+    def body(ins: Sequence[Any], outs: Sequence[Any]) -> Any:
+        square, rest = ((0,), (1,))
+        result, scratch = outs
+
+        def build() -> None:
+            with loops(base.shape) as at:
+                store(result, at, one)
+                store(scratch, square, load(ins[0], at))
+                store(scratch, rest, load(ins[1], at))
+                with repeat(load(scratch, rest) > tirx.const(0, dtype)):
+                    with when(tirx.EQ(load(scratch, rest) & one, one)):
+                        store(result, at, load(result, at) * load(scratch, square))
+                    store(scratch, square, load(scratch, square) * load(scratch, square))
+                    store(scratch, rest, load(scratch, rest) >> one)
+
+        return statements(build)
+
+    if 0 in base.shape:
+        return ctx.elementwise(x.dtype, lambda a, _: a, x, y)
+    specs = [(base.shape, dtype), ((2,), dtype)]
+    result, _ = ctx.extern(specs, [base, exponent], body, "power")
+    return ctx.elementwise(x.dtype, lambda a: tirx.Cast(x.dtype, a), result)

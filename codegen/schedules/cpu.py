@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tvm import s_tir
+from .blocks import open_schedule
 
 _REDUCE = 2  # IterVar.CommReduce
 _MIN_VECTOR = 4
@@ -16,8 +16,8 @@ def schedule_cpu(function: Any) -> Any:
     """Return ``function`` with each reduction's loops in a vectorisable order."""
     if function.body.block.name_hint != "root":  # one imperative block, whose loops are its own
         return function
-    schedule = s_tir.Schedule(function)
-    for block in schedule.get_child_blocks(schedule.get_sblock("root")):
+    schedule, blocks = open_schedule(function)
+    for block in blocks:
         _order_reduction(schedule, block)
     return schedule.mod["main"]
 

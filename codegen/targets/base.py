@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,11 @@ from typing import Any
 from ...ir.op import Kind, Op
 from ...ir.types import TensorType, Type
 from ...runtime.machine import TargetInfo
+from ...runtime.program import Program
+
+
+LIBRARY = "model.so"
+"""File name of what a target builds."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +37,8 @@ class Target(ABC):
         """Return a TIR function scheduled for this target."""
 
     @abstractmethod
-    def build(self, module: Any, folder: Path) -> str:
-        """Compile a TIR module with entry ``main`` and return the library's file name."""
+    def build(self, program: Program, kernels: Mapping[str, Any], folder: Path) -> None:
+        """Compile a program's steps and kernels (TIR functions) into :data:`LIBRARY` in ``folder``."""
 
     def supports(self, op: Op, *types: Type) -> bool:
         """Whether kernels of this target can run ``op`` on operands of these types."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,9 +13,11 @@ import tvm
 
 from ...errors import TargetError
 from ...runtime.machine import TargetInfo, cpu_features, this_arch
+from ...runtime.program import Program
+from ..emit import emit_module
 from ..link import link_shared
 from ..schedules.cpu import schedule_cpu
-from .base import Target
+from .base import LIBRARY, Target
 
 _X86_LEVELS: dict[str, tuple[str, ...]] = {
     "x86-64": (),
@@ -69,13 +72,13 @@ class CpuTarget(Target):
         """Return the function with CPU loop orders."""
         return schedule_cpu(function)
 
-    def build(self, module: Any, folder: Path) -> str:
-        """Compile to an object file and link it as a shared library."""
+    def build(self, program: Program, kernels: Mapping[str, Any], folder: Path) -> None:
+        """Compile ``main`` and the kernels to an object file and link it as a shared library."""
+        module = emit_module(program, kernels)
         built = tvm.compile(module, target=tvm.target.Target(self._tvm()))
         built.mod.write_to_file(str(folder / "model.o"), "o")
-        link_shared(folder / "model.o", folder / "model.so", self.machine)
+        link_shared(folder / "model.o", folder / LIBRARY, self.machine)
         (folder / "model.o").unlink()
-        return "model.so"
 
     def _tvm(self) -> dict[str, Any]:
         level = _native_level() if self.march == "native" else self.march

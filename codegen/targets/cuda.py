@@ -3,13 +3,20 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...errors import TargetError, UnsupportedError
+from ...errors import TargetError
+from ...runtime.cuda_launch import CudaLibrary
 from ...runtime.machine import TargetInfo, this_arch
-from .base import Target
+from ...runtime.program import Program
+from ...runtime.strict_json import encode
+from ..cuda_source import cuda_source
+from ..schedules.gpu import schedule_gpu
+from .base import LIBRARY, Target
 
 _ARCHITECTURES = ("sm_80", "sm_90")
 
@@ -47,8 +54,11 @@ class CudaTarget(Target):
 
     def schedule(self, function: Any) -> Any:
         """Return the function with its loops bound to blocks and threads."""
-        raise UnsupportedError("cuda schedules are not there yet")
+        return schedule_gpu(function)
 
-    def build(self, module: Any, folder: Path) -> str:
-        """Compile host and device code."""
-        raise UnsupportedError("cuda builds are not there yet")
+    def build(self, program: Program, kernels: Mapping[str, Any], folder: Path) -> None:
+        """Write CUDA source and launches; they are compiled where the artifact is loaded."""
+        source, launches = cuda_source(kernels, self.arch)
+        library = CudaLibrary(self.arch, source, launches)
+        text = json.dumps(encode(library), separators=(",", ":"))
+        (folder / LIBRARY).write_text(text)
