@@ -7,6 +7,7 @@ import math
 
 from ...ir import Value, ops
 from ...ir.ops.elementwise import result_type
+from ...ir.ops.normalization import channels
 from ...ir.ops.widening import widen
 from ..convert import Conversion, converter
 
@@ -27,7 +28,18 @@ def batch_norm(c: Conversion) -> Value | tuple[Value, ...]:
     op = ops.BatchNormTraining(epsilon, c.attr("momentum", 0.9))
     y, mean, variance = c.emit.multi(op, x, *parameters)
     mean, variance = (c.emit(ops.Cast(c.dtype(3)), v) for v in (mean, variance))
-    return c.emit(ops.Reshape(shape), y), mean, variance
+    saved = _moments(c, x) if c.wants(3) or c.wants(4) else ()
+    return (c.emit(ops.Reshape(shape), y), mean, variance, *saved)
+
+
+def _moments(c: Conversion, x: Value) -> tuple[Value, Value]:
+    """Return the batch's mean and variance, results 3 and 4 before version 14."""
+    axes = tuple(k for k in range(result_type(x).rank) if k != 1)
+    wide = widen(c.emit, x)
+    mean = c.emit(ops.ReduceMean(axes), wide)
+    centred = c.emit(ops.Sub(), wide, channels(c.emit, mean, wide))
+    variance = c.emit(ops.ReduceMean(axes), c.emit(ops.Mul(), centred, centred))
+    return c.emit(ops.Cast(c.dtype(3)), mean), c.emit(ops.Cast(c.dtype(3)), variance)
 
 
 def _is_training(c: Conversion) -> bool:
@@ -35,8 +47,6 @@ def _is_training(c: Conversion) -> bool:
     if c.version >= 14:
         return bool(c.attr("training_mode", 0))
     training = not c.attr("is_test", 0) if c.version < 7 else c.count_results > 1
-    if training and any(map(c.wants, (3, 4))):
-        raise c.unsupported("saved mean and variance are private to a runtime; drop results 3, 4")
     return training and c.count_results > 1
 
 
@@ -93,18 +103,18 @@ def instance_norm(c: Conversion) -> Value:
 def group_norm(c: Conversion) -> Value:
     """Emit the group norm; before version 21 scale and bias were given per group."""
     x, scale, bias = (c.operand(k) for k in range(3))
-    groups, channels = c.attr("num_groups"), c.shape(0)[1]
-    if c.version < 21 and groups != channels:
-        scale, bias = (_per_channel(c, p, groups, channels) for p in (scale, bias))
+    groups, count = c.attr("num_groups"), c.shape(0)[1]
+    if c.version < 21 and groups != count:
+        scale, bias = (_per_channel(c, p, groups, count) for p in (scale, bias))
     return c.emit(ops.GroupNorm(groups, c.attr("epsilon", 1e-5)), x, scale, bias)
 
 
-def _per_channel(c: Conversion, parameter: Value, groups: int, channels: int) -> Value:
-    if groups < 1 or channels % groups:
-        raise c.error(f"num_groups is {groups}, which does not divide {channels} channels")
+def _per_channel(c: Conversion, parameter: Value, groups: int, count: int) -> Value:
+    if groups < 1 or count % groups:
+        raise c.error(f"num_groups is {groups}, which does not divide {count} channels")
     column = c.emit(ops.Reshape((groups, 1)), parameter)
-    spread = c.emit(ops.BroadcastTo((groups, channels // groups)), column)
-    return c.emit(ops.Reshape((channels,)), spread)
+    spread = c.emit(ops.BroadcastTo((groups, count // groups)), column)
+    return c.emit(ops.Reshape((count,)), spread)
 
 
 @converter("LpNormalization")
@@ -118,8 +128,7 @@ def lp_norm(c: Conversion) -> Value:
 def mean_variance_norm(c: Conversion) -> Value:
     """Emit the normalisation over axes; version 1 named them by ``across_channels``."""
     x, rank = c.operand(0), len(c.shape(0))
-    default = (0, 2, 3)
-    if c.version < 9:
-        default = (0, 1, 2, 3) if c.attr("across_channels", 0) else (0, 2, 3)
+    across = c.version < 9 and c.attr("across_channels", 0)
+    default: tuple[int, ...] = (0, 1, 2, 3) if across else (0, 2, 3)
     axes = tuple(sorted(c.axis(a, rank) for a in c.attr("axes", default)))
     return c.emit(ops.MeanVarianceNorm(axes), x)
