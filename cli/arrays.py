@@ -106,7 +106,7 @@ def _flatten(name: str, value: Any, arrays: dict[str, Array]) -> None:
 
 
 def _members(spec: SequenceSpec, rest: dict[str, Array]) -> list[Any]:
-    members = []
+    members: list[Any] = []
     while (name := f"{spec.name}.{len(members)}") in rest:
         array = rest.pop(name)
         members.append(array if spec.element is None else _restore(spec.element, array))

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING
 import click
 
 from .command import Command, Output
-from .options import Shapes, ShapesType, inputs_option, model_argument, target_option
+from .options import (
+    Shapes,
+    inputs_option,
+    model_argument,
+    shape_sets_option,
+    target_option,
+)
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,10 +29,7 @@ if TYPE_CHECKING:
     help="The artifact's folder; an artifact that is there is replaced.",
 )  # fmt: skip
 @target_option
-@click.option(
-    "--shapes", type=ShapesType(), multiple=True, metavar="NAME=SIZES,…",
-    help="Sizes of the inputs, such as image=1x3x224x224; repeat it for several sets.",
-)  # fmt: skip
+@shape_sets_option
 @inputs_option
 @click.option(
     "--accuracy", type=click.Choice(("default", "strict")), default="default",

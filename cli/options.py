@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
@@ -13,23 +12,33 @@ Shapes = dict[str, tuple[int, ...]]
 _FILE = click.Path(path_type=Path)
 
 
-class ShapesType(click.ParamType):
-    """Sizes of inputs: ``image=1x3x224x224,mask=1x224``."""
+def parse_shapes(text: str) -> Shapes:
+    """Return sizes by input name.
 
-    name = "shapes"
+    >>> parse_shapes("image=1x3x8x8,scale=")
+    {'image': (1, 3, 8, 8), 'scale': ()}
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Return sizes by input name."""
-        if isinstance(value, dict):
-            return value
-        shapes: Shapes = {}
-        for part in str(value).split(","):
-            name, equals, sizes = part.rpartition("=")
-            dims = sizes.split("x") if sizes else []
-            if not equals or not name or not all(d.isascii() and d.isdigit() for d in dims):
-                self.fail(f"{part!r} must look like image=1x3x224x224", param, ctx)
-            shapes[name] = tuple(map(int, dims))
-        return shapes
+    Raises:
+        click.BadParameter: the text does not look like that.
+    """
+    shapes: Shapes = {}
+    for part in text.split(","):
+        name, _, sizes = part.rpartition("=")
+        dims = sizes.split("x") if sizes else []
+        if not name or not all(d.isascii() and d.isdigit() for d in dims):
+            raise click.BadParameter(f"{part!r} must look like image=1x3x224x224")
+        shapes[name] = tuple(map(int, dims))
+    return shapes
+
+
+def _one(ctx: click.Context, param: click.Parameter, value: str | None) -> Shapes | None:
+    return None if value is None else parse_shapes(value)
+
+
+def _several(
+    ctx: click.Context, param: click.Parameter, value: tuple[str, ...]
+) -> tuple[Shapes, ...]:
+    return tuple(map(parse_shapes, value))
 
 
 model_argument = click.argument("model", type=_FILE)
@@ -45,9 +54,17 @@ target_option = click.option(
 
 shapes_option = click.option(
     "--shapes",
-    type=ShapesType(),
+    callback=_one,
     metavar="NAME=SIZES,…",
     help="Sizes of inputs with symbolic dimensions, such as image=1x3x224x224.",
+)
+
+shape_sets_option = click.option(
+    "--shapes",
+    multiple=True,
+    callback=_several,
+    metavar="NAME=SIZES,…",
+    help="Sizes of the inputs, such as image=1x3x224x224; repeat it for several sets.",
 )
 
 inputs_option = click.option(
