@@ -160,6 +160,10 @@ class Compiler:
         self.artifact.add(result)
         return result
 
+    def imported_stage(self, name: str) -> Graph:
+        """Return the imported graph of a stage that has been met."""
+        return self._stages[name]
+
     def stage(
         self, name: str, structures: tuple[Structure, ...], arrays: Sequence[Any] | None
     ) -> tuple[Stage, tuple[int, ...]]:
