@@ -10,19 +10,20 @@ from typing import Any
 
 from onnx import AttributeProto, FunctionProto, GraphProto, NodeProto, ValueInfoProto
 
-from ..errors import ModelError, RanvierError, UnsupportedError
+from ..errors import ModelError, UnsupportedError
 from ..ir import Array, ArrayAttribute, Graph, Node, TensorType, Type, UnknownType, Value
 from ..ir.ops import Onnx
 from ..ir.types import dtype_name
 from .constants import constant_of
 from .declarations import declared_type
-from .external import ExternalData
+from .external import ExternalData, about
 from .names import Names, Symbols, captured, in_order, label, name
 from .schemas import check_node, check_opset, schema_of
 from .tensors import array_of, dense_of, text
 
 MAX_NODES = 2**20
-MAX_DEPTH = 48
+MAX_INLINED = 2**16
+MAX_DEPTH = 24
 MAX_SPARSE = 2**26
 UNKNOWN = UnknownType()
 
@@ -38,15 +39,17 @@ class Model:
     functions: Mapping[FunctionKey, FunctionProto] = field(default_factory=dict)
     symbols: Symbols = field(default_factory=Symbols)
     nodes: int = 0
+    inlined: int = 0
     dense: int = 0
     depth: int = 0
 
-    def count_node(self) -> None:
+    def count_node(self, inlined: bool) -> None:
         """Count one more node, of functions and regions too."""
         self.nodes += 1
-        if self.nodes > MAX_NODES:
+        self.inlined += inlined
+        if self.nodes > MAX_NODES or self.inlined > MAX_INLINED:
             raise UnsupportedError(
-                f"{self.file}: more than {MAX_NODES} nodes after inlining its functions"
+                f"more than {MAX_NODES} nodes, or {MAX_INLINED} from inlining functions"
             )
 
     @contextmanager
@@ -54,7 +57,7 @@ class Model:
         """Enter a region or function."""
         self.depth += 1
         if self.depth > MAX_DEPTH:
-            raise ModelError(f"{self.file}: regions are nested more than {MAX_DEPTH} deep")
+            raise ModelError(f"regions are nested more than {MAX_DEPTH} deep")
         try:
             yield
         finally:
@@ -199,7 +202,7 @@ def build_nodes(nodes: list[NodeProto], scope: Scope) -> None:
 
 
 def _build_node(node: NodeProto, source: str, scope: Scope) -> None:
-    scope.model.count_node()
+    scope.model.count_node(bool(scope.calls))
     domain = _domain(node.domain)
     key = (domain, name(node.op_type), name(node.overload))
     function = scope.model.functions.get(key)
@@ -377,15 +380,3 @@ def _without_absent(node: NodeProto, absent: set[str]) -> NodeProto:
     copy.CopyFrom(node)
     copy.input[:] = ["" if n in absent else n for n in node.input]
     return copy
-
-
-# Errors
-
-
-@contextmanager
-def about(what: str) -> Iterator[None]:
-    """Put ``what`` before the message of a typed error from within."""
-    try:
-        yield
-    except RanvierError as error:
-        raise type(error)(f"{what}: {error}") from error

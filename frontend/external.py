@@ -6,9 +6,12 @@ from __future__ import annotations
 import os
 import stat
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
+from typing import BinaryIO
 
-from ..errors import ModelError
+from ..errors import ModelError, RanvierError
 
 
 class ExternalData:
@@ -69,33 +72,46 @@ class ExternalData:
         return path
 
     def _load(self, path: Path, location: str, offset: int, expected: int) -> bytes:
-        # Not blocking: opening a named pipe would otherwise wait for a writer for ever.
-        flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
-        try:
-            descriptor = os.open(path, flags)
-        except OSError as error:
-            raise ModelError(f"external data '{location}': {error.strerror}") from error
-        with os.fdopen(descriptor, "rb") as file:
-            status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise ModelError(f"external data '{location}': not a regular file")
-            if offset + expected > status.st_size:
+        with about(f"external data '{location}'"), open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if offset + expected > size:
                 raise ModelError(
-                    f"external data '{location}': the tensor needs bytes {offset} to "
-                    f"{offset + expected}, the file has {status.st_size}"
+                    f"the tensor needs bytes {offset} to {offset + expected}, the file has {size}"
                 )
-            self._limit(path, location, expected, status.st_size)
+            # Tensors of one file do not overlap; many that do would multiply memory at will.
+            self._read[path] += expected
+            if self._read[path] > 2 * size:
+                raise ModelError(f"tensors overlap to more than twice the file's {size} bytes")
             file.seek(offset)
             data = file.read(expected)
-        if len(data) != expected:
-            raise ModelError(f"external data '{location}': the file shrank while it was read")
-        return data
+            if len(data) != expected:
+                raise ModelError("the file shrank while it was read")
+            return data
 
-    def _limit(self, path: Path, location: str, expected: int, size: int) -> None:
-        # Tensors of one file do not overlap; many that do would multiply memory at will.
-        self._read[path] += expected
-        if self._read[path] > 2 * size:
-            raise ModelError(
-                f"external data '{location}': tensors overlap to more than twice the file's "
-                f"{size} bytes"
-            )
+
+@contextmanager
+def open_regular(path: Path) -> Iterator[BinaryIO]:
+    """Open a file for reading if it is a regular one.
+
+    Raises:
+        ModelError: it is not, or cannot be opened.
+    """
+    # Not blocking: opening a named pipe would otherwise wait for a writer for ever.
+    try:
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    except (OSError, ValueError) as error:
+        raise ModelError(f"cannot be read: {error}") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise ModelError("not a regular file")
+    with os.fdopen(descriptor, "rb") as file:
+        yield file
+
+
+@contextmanager
+def about(what: str) -> Iterator[None]:
+    """Put ``what`` before the message of a typed error from within."""
+    try:
+        yield
+    except RanvierError as error:
+        raise type(error)(f"{what}: {error}") from error

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections import Counter
 from pathlib import Path
 from typing import TypeAlias
@@ -14,9 +13,9 @@ from onnx import FunctionProto, ModelProto
 
 from ..errors import ModelError, RanvierError, UnsupportedError
 from ..ir import Type
-from .build import Builder, FunctionKey, Model, Scope, about, build_graph
+from .build import Builder, FunctionKey, Model, Scope, build_graph
 from .declarations import declared_type
-from .external import ExternalData
+from .external import ExternalData, about, open_regular
 from .model import ImportedModel
 from .names import name
 from .schemas import NEWEST, check_opset
@@ -71,18 +70,11 @@ def _parse(model: str | Path | bytes) -> ModelProto:
 
 
 def _read(path: Path) -> bytes:
-    # Not blocking: opening a named pipe would otherwise wait for a writer for ever.
-    try:
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
-    except (OSError, ValueError) as error:
-        raise ModelError(f"cannot be read: {error}") from error
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise ModelError("not a regular file")
-        if status.st_size > MAX_BYTES:
+    with open_regular(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > MAX_BYTES:
             raise ModelError(
-                f"{status.st_size} bytes; a model file has at most {MAX_BYTES}, larger models "
+                f"{size} bytes; a model file has at most {MAX_BYTES}, larger models "
                 "keep their tensors in external data"
             )
         return file.read(MAX_BYTES)

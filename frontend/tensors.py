@@ -187,7 +187,7 @@ def _from_bytes(data: bytes, dtype: str, shape: tuple[int, ...]) -> Array:
     expected = _size(dtype, count)
     if len(data) != expected:
         raise ModelError(
-            f"a {dtype} tensor of shape {list(shape)} needs {expected} bytes, has {len(data)}"
+            f"a tensor of {dtype}{list(shape)} needs {expected} bytes, has {len(data)}"
         )
     if dtype in _BITS:
         return _unpack(np.frombuffer(data, np.uint8), dtype, count).reshape(shape)
@@ -206,7 +206,7 @@ def _from_field(data: Iterable[float], dtype: str, shape: tuple[int, ...]) -> Ar
         expected = -(-count * bits // 8)
     if items.size != expected:
         raise ModelError(
-            f"a {dtype} tensor of shape {list(shape)} needs {expected} items of "
+            f"a tensor of {dtype}{list(shape)} needs {expected} items of "
             f"{_FIELDS[dtype]}, has {items.size}"
         )
     if bits is not None:
@@ -235,7 +235,7 @@ def _reinterpret(items: Array, dtype: str) -> Array:
         return np.asarray(items.astype(f"uint{8 * target.itemsize}").view(target))
     converted: Array = items.astype(target)
     if not np.array_equal(converted, items, equal_nan=items.dtype.kind == "f"):
-        raise ModelError(f"a {dtype} tensor holds numbers outside the range of its type")
+        raise ModelError(f"a tensor of {dtype} holds numbers outside the range of its type")
     return converted
 
 

@@ -27,7 +27,7 @@ from .convert import (
 from .folding import Demand, FoldingEmitter, LimitError, Mark
 from .names import Names
 
-MAX_CONVERTED = 2**17
+MAX_CONVERTED = 2**16
 """Nodes converted for one stage, those of unrolled loops included."""
 
 CONSTANT_ELEMENTS = 1024
