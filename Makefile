@@ -49,7 +49,7 @@ $(READY): pyproject.toml
 	    "ranvier needs Python 3.10 to 3.13, found %d.%d; name another: make PYTHON=python3.12" % v)'
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	    echo "the venv module is missing; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }
-	@echo "creating $(VENV) and installing ranvier with its dependencies (once, about 900 MB)"
+	@echo "creating $(VENV) and installing ranvier with its dependencies (once, about 1.1 GB on disk)"
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --retries 5 -e '.[dev]'
 	@touch $@
