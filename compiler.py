@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .codegen.build import Built, build
@@ -116,13 +116,13 @@ class Compiler:
         if accuracy not in ACCURACIES:
             raise InputError(f"accuracy must be one of {', '.join(ACCURACIES)}, found {accuracy!r}")
         self.target = parse_target(target)
-        self.model = model if isinstance(model, ImportedModel) else load(model)
+        self.model = model if isinstance(model, ImportedModel) else load(_source(model))
         self.artifact = Artifact(_model_info(self.model), self.target.info())
         self._stages: dict[str, Graph] = {"": self.model.graph}
         self._observe = observe
 
     def ahead(self, shapes: Shapes | Sequence[Shapes] | None = None) -> Artifact:
-        """Compile for ``shapes``, or for the model's own if they are fixed, and return the artifact.
+        """Compile for ``shapes``, or the model's own if they are fixed; return the artifact.
 
         Raises:
             InputError: ``shapes`` names no input, or sizes do not fit.
@@ -200,7 +200,7 @@ def target_ready(graph: Graph, target: Target, observe: Observer | None = None) 
         return target.supports(op, *types)
 
     keep = frozenset(_lowered_composites())
-    options = {
+    options: dict[str, dict[str, Any]] = {
         "recognise-composites": {"attention": "attention" in keep},
         "expand-composites": {"keep": keep},
         "partition": {"supports": supports},
@@ -225,6 +225,12 @@ def run_canonical(graph: Graph, inputs: Sequence[Any], target: str = "cpu") -> l
 def build_canonical(graph: Graph, target: Target) -> Built:
     """Compile a canonical graph of static shapes."""
     return build(target_ready(graph, target), target, arena_plan)
+
+
+def _source(
+    model: str | PathLike[str] | bytes | ModelProto,
+) -> str | Path | bytes | ModelProto:
+    return Path(model) if isinstance(model, PathLike) else model
 
 
 def _lowered_composites() -> Iterator[str]:

@@ -49,18 +49,17 @@ class _Main:
 
     def build(self) -> Any:
         """Return ``main`` as a TIR function."""
-        with IRBuilder() as builder:
-            with tb.prim_func(s_tir=True):
-                tb.func_name("main")
-                tb.func_attr({"tirx.noalias": True})
-                first = tb.arg("first", tirx.Var("first", tvm.ir.PrimType("int32")))
-                last = tb.arg("last", tirx.Var("last", tvm.ir.PrimType("int32")))
-                self._arguments()
-                for number, step in enumerate(self.program.steps):
-                    if not isinstance(step, HostStep):
-                        at = tirx.const(number, "int32")
-                        with tb.If(tirx.And(first <= at, at < last)), tb.Then():
-                            self._step(step, ())
+        with IRBuilder() as builder, tb.prim_func(s_tir=True):
+            tb.func_name("main")
+            tb.func_attr({"tirx.noalias": True})
+            first = tb.arg("first", tirx.Var("first", tvm.ir.PrimType("int32")))
+            last = tb.arg("last", tirx.Var("last", tvm.ir.PrimType("int32")))
+            self._arguments()
+            for number, step in enumerate(self.program.steps):
+                if not isinstance(step, HostStep):
+                    at = tirx.const(number, "int32")
+                    with tb.If(tirx.And(first <= at, at < last)), tb.Then():
+                        self._step(step, ())
         return builder.get()
 
     def _arguments(self) -> None:

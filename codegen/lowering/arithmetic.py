@@ -20,7 +20,7 @@ from .base import (
     propagating_max,
     propagating_min,
 )
-from .elementwise import elementwise, libm, like, wrapping
+from .elementwise import differ, elementwise, libm, like, wrapping
 from .imperative import load, loops, repeat, statements, store, when
 
 
@@ -33,7 +33,7 @@ def add(x: Expr, y: Expr) -> Expr:
 @elementwise(ops.Sub)
 def sub(x: Expr, y: Expr) -> Expr:
     """Return ``x - y``."""
-    return wrapping(lambda a, b: a - b, x, y)
+    return x - y if is_float(x) else add(x, neg(y))
 
 
 @elementwise(ops.Mul)
@@ -45,8 +45,10 @@ def mul(x: Expr, y: Expr) -> Expr:
 @elementwise(ops.Neg)
 def neg(x: Expr) -> Expr:
     """Return ``-x``."""
-    # 0 - x would turn 0.0 into 0.0 instead of -0.0.
-    return x * like(-1, x) if is_float(x) else wrapping(lambda a: like(0, a) - a, x)
+    # 0 - x would be 0.0 for x = 0.0; for unsigned integers TVM takes it to be 0.
+    return (
+        x * like(-1, x) if is_float(x) else wrapping(lambda a: tirx.bitwise_not(a) + like(1, a), x)
+    )
 
 
 @elementwise(ops.Div)
@@ -73,7 +75,7 @@ def mod(x: Expr, y: Expr) -> Expr:
     zero = like(0, x)
 
     def adjusted(r: Expr) -> Expr:
-        opposite = tirx.NE(r < zero, y < zero)
+        opposite = differ(r < zero, y < zero)
         if not is_float(x):
             return tirx.Select(tirx.And(tirx.NE(r, zero), opposite), r + y, r)
         signed_zero = tirx.Select(y < zero, like(-0.0, x), zero)

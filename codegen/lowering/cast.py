@@ -32,7 +32,8 @@ def cast(
 def converted(ctx: Context, op: ops.Cast, x: Expr) -> Expr:
     """Return one number converted."""
     if op.dtype == "bool":
-        return x if dtype_of(x) == "bool" else tirx.NE(x, like(0, x))
+        # TVM's comparison of NaN with 0 says that they do not differ.
+        return x if dtype_of(x) == "bool" else tirx.Not(tirx.EQ(x, like(0, x)))
     if op.dtype in INTEGERS:
         whole = truncated(ctx, x, op.dtype) if is_float(x) else x
         return _as(compute_dtype(op.dtype), whole)

@@ -9,16 +9,15 @@ from tvm import tirx
 
 from ...ir import TensorType, ops
 from .base import Context, Expr, Tensor, dtype_of, lowering
-from .elementwise import elementwise, is_nan, like, wrapping
+from .elementwise import differ, elementwise, is_nan, like, wrapping
 
-elementwise(ops.Equal)(tirx.EQ)
 elementwise(ops.Less)(tirx.LT)
 elementwise(ops.LessEqual)(tirx.LE)
 elementwise(ops.Greater)(tirx.GT)
 elementwise(ops.GreaterEqual)(tirx.GE)
 elementwise(ops.And)(tirx.And)
 elementwise(ops.Or)(tirx.Or)
-elementwise(ops.Xor)(tirx.NE)
+elementwise(ops.Xor)(differ)
 elementwise(ops.Not)(tirx.Not)
 elementwise(ops.BitwiseAnd)(lambda x, y: x & y)
 elementwise(ops.BitwiseOr)(lambda x, y: x | y)
@@ -26,6 +25,12 @@ elementwise(ops.BitwiseXor)(lambda x, y: x ^ y)
 elementwise(ops.BitwiseNot)(tirx.bitwise_not)
 elementwise(ops.Select)(tirx.Select)
 elementwise(ops.IsNan)(is_nan)
+
+
+@elementwise(ops.Equal)
+def equal(x: Expr, y: Expr) -> Expr:
+    """Return ``x == y``."""
+    return tirx.Not(differ(x, y)) if dtype_of(x) == "bool" else tirx.EQ(x, y)
 
 
 @elementwise(ops.ShiftLeft)
@@ -64,9 +69,7 @@ def is_inf(
 
 def _amount(x: Expr, y: Expr) -> tuple[Expr, Expr]:
     """Return whether the shift is within the width of the type, and a shift that always is."""
-    dtype = dtype_of(x)
-    width = int(dtype.lstrip("uint"))
-    inside = y < like(width, y)
-    if dtype.startswith("int"):
-        inside = tirx.And(inside, y >= like(0, y))
+    width = int(dtype_of(x).lstrip("uint"))
+    # Shifting out the bits of a valid amount leaves something of any other, negative or large.
+    inside = tirx.EQ(y >> like(width.bit_length() - 1, y), like(0, y))
     return inside, tirx.Select(inside, y, like(0, y))

@@ -66,9 +66,14 @@ def is_nan(x: Expr) -> Expr:
     return T.isnan(x)
 
 
+def differ(x: Expr, y: Expr) -> Expr:
+    """Return whether two truth values differ; LLVM's comparisons do not take them."""
+    return tirx.Or(tirx.And(x, tirx.Not(y)), tirx.And(tirx.Not(x), y))
+
+
 def like(number: float | int | bool, x: Expr) -> Expr:
     """Return a constant of the type of ``x``."""
     return tirx.const(number, dtype_of(x))
 
 
-__all__ = ["Scalar", "elementwise", "is_float", "is_nan", "libm", "like", "wrapping"]
+__all__ = ["Scalar", "differ", "elementwise", "is_float", "is_nan", "libm", "like", "wrapping"]

@@ -29,8 +29,8 @@ class Minifloat:
         bias: exponent field of numbers in [1, 2).
         largest: code of the largest finite number.
         overflow: code of numbers beyond it.
-        nan: code of NaN.
-        signed_nan: whether NaN carries a sign.
+        nan: code of positive NaN.
+        signed_nan: whether the sign of NaN is kept.
         negative_zero: whether -0 exists.
     """
 
@@ -60,7 +60,7 @@ MINIFLOATS = {
     "float8_e4m3fnuz": Minifloat(4, 3, 8, 0x7F, 0x80, 0x80, False, False),
     "float8_e5m2": Minifloat(5, 2, 15, 0x7B, 0x7C, 0x7E, True, True),
     "float8_e5m2fnuz": Minifloat(5, 2, 16, 0x7F, 0x80, 0x80, False, False),
-    "float4_e2m1fn": Minifloat(2, 1, 1, 0x7, 0x7, 0x8, False, True),
+    "float4_e2m1fn": Minifloat(2, 1, 1, 0x7, 0x7, 0x8, True, True),
 }
 SCALE = "float8_e8m0fnu"
 
@@ -232,7 +232,7 @@ def _with_sign(kind: Minifloat, bits: Expr, magnitude: Expr, code: Expr) -> Expr
     large = code > _word(kind.largest)
     over = _word(kind.overflow)
     signed = tirx.Select(large, over if kind.overflow >= kind.sign else over | sign, signed)
-    nan = _word(kind.nan) | sign if kind.signed_nan else _word(kind.nan)
+    nan = _word(kind.nan) ^ sign if kind.signed_nan else _word(kind.nan)
     return tirx.Select(magnitude > _word(_FLOAT32_INFINITY), nan, signed)
 
 

@@ -14,7 +14,6 @@ from ...ir.types import TensorType, Type
 from ...runtime.machine import TargetInfo
 from ...runtime.program import Program
 
-
 LIBRARY = "model.so"
 """File name of what a target builds."""
 

@@ -43,7 +43,7 @@ class CpuTarget(Target):
         """
         unknown = set(options) - {"march"}
         if unknown:
-            raise TargetError(f"target cpu has no option {sorted(unknown)[0]!r}; known: march")
+            raise TargetError(f"target cpu has no option {min(unknown)!r}; known: march")
         march = options.get("march", "native")
         known = ["native", *_X86_LEVELS, *_AARCH64]
         if march not in known:

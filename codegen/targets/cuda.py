@@ -36,7 +36,7 @@ class CudaTarget(Target):
         """
         unknown = set(options) - {"arch"}
         if unknown:
-            raise TargetError(f"target cuda has no option {sorted(unknown)[0]!r}; known: arch")
+            raise TargetError(f"target cuda has no option {min(unknown)!r}; known: arch")
         arch = options.get("arch", "sm_80")
         if arch not in _ARCHITECTURES:
             known = ", ".join(_ARCHITECTURES)

@@ -11,7 +11,7 @@ from .cpu import CpuTarget
 from .cuda import CudaTarget
 
 _FORM = re.compile(r"(?P<kind>\w+)(?:\{(?P<options>[^{}]*)\})?\Z")
-_KINDS: dict[str, type[CpuTarget] | type[CudaTarget]] = {"cpu": CpuTarget, "cuda": CudaTarget}
+_KINDS: dict[str, type[CpuTarget | CudaTarget]] = {"cpu": CpuTarget, "cuda": CudaTarget}
 
 
 def parse_target(text: str) -> Target:
