@@ -197,7 +197,7 @@ def build_nodes(nodes: list[NodeProto], scope: Scope) -> None:
     position = {id(node): k for k, node in enumerate(nodes)}
     for node in in_order(nodes):
         source = scope.prefix + label(node, position[id(node)])
-        with about(f"node '{source}' ({name(node.op_type)})"):
+        with about(f"node '{source}' ({name(node.op_type)})", unless=f"node '{source}/"):
             _build_node(node, source, scope)
 
 

@@ -109,9 +109,14 @@ def open_regular(path: Path) -> Iterator[BinaryIO]:
 
 
 @contextmanager
-def about(what: str) -> Iterator[None]:
-    """Put ``what`` before the message of a typed error from within."""
+def about(what: str, unless: str = "\0") -> Iterator[None]:
+    """Put ``what`` before the message of a typed error from within.
+
+    A message that starts with ``unless`` says more than that already and is left alone.
+    """
     try:
         yield
     except RanvierError as error:
+        if str(error).startswith(unless):
+            raise
         raise type(error)(f"{what}: {error}") from error

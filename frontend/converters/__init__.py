@@ -3,6 +3,7 @@
 
 from . import (
     activation,
+    attention,
     control,
     creation,
     dropout,
@@ -19,6 +20,7 @@ from . import (
 
 __all__ = [
     "activation",
+    "attention",
     "control",
     "creation",
     "dropout",

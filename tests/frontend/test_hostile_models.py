@@ -143,13 +143,13 @@ def test_broken_functions(body: str, message: str) -> None:
 
 
 def test_functions_that_multiply() -> None:
-    """Thirty functions that call the next one twice would be a thousand million nodes."""
+    """Twenty functions that call the next one twice would be a million nodes."""
     functions = "".join(
         f'<domain: "local", opset_import: ["" : 20, "local" : 1]>'
         f" f{k} (v) => (w) {{ t = local.f{k + 1}(v) w = local.f{k + 1}(t) }}\n"
-        for k in range(30)
+        for k in range(20)
     )
-    last = '<domain: "local", opset_import: ["" : 20]> f30 (v) => (w) { w = Relu(v) }'
+    last = '<domain: "local", opset_import: ["" : 20]> f20 (v) => (w) { w = Relu(v) }'
     model = parse(f"net (float[2] x) => (float[2] y) {{ y = local.f0(x) }}\n{functions}{last}")
     refused(UnsupportedError, "from inlining functions", model)
 
