@@ -24,6 +24,7 @@ from .regions import map_node_regions
 OpT = TypeVar("OpT", bound=Op)
 Replacement: TypeAlias = Value | tuple[Value, ...] | None
 _MAX_SWEEPS = 100
+_MAX_STEPS = 100
 
 
 class Scope(Emitter):
@@ -204,14 +205,14 @@ class _Sweep:
         """Rewrite ``node``, then the node that replaced it, and so on."""
         results: tuple[Value, ...] | None = None
         current: Node | None = node
-        while current is not None:
-            found = self.apply(current)
+        for _ in range(_MAX_STEPS):
+            found = self.apply(current) if current else None
             if found is None:
-                return results
+                break
             results = found
             current = self.scope.producer(found[0])
             if current is not None and current.outputs != found:
-                return results
+                break
         return results
 
     def apply(self, node: Node) -> tuple[Value, ...] | None:
