@@ -179,7 +179,7 @@ def _render_specialisation(console: Console, data: Json) -> None:
 
     console.print(f"for {data['key']}")
     parameters, arena = size(data["parameter_bytes"]), size(data["arena_bytes"])
-    console.print(f"  {count(data['flops'])}FLOP, {parameters} of parameters, {arena} of arena")
+    console.print(f"  {count(data['flops'], 'FLOP')}, {parameters} of parameters, {arena} of arena")
     hosts = ", ".join(f"{op} × {n}" for op, n in data["host_ops"].items())
     console.print(f"  {data['steps']} steps, ops on the host: {hosts or 'none'}")
     rows = [

@@ -25,16 +25,16 @@ def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> 
     return result
 
 
-def count(number: float) -> str:
+def count(number: float, unit: str = "") -> str:
     """Return a number with a decimal prefix.
 
-    >>> count(2_040_000_000)
-    '2.04 G'
+    >>> count(2_040_000_000, "FLOP")
+    '2.04 GFLOP'
     """
     for limit, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= limit:
-            return f"{number / limit:.3g} {prefix}"
-    return f"{number:.3g}"
+            return f"{number / limit:.3g} {prefix}{unit}"
+    return f"{number:.3g} {unit}".rstrip()
 
 
 def size(number: int) -> str:
