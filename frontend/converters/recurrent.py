@@ -82,10 +82,8 @@ def _direction(c: Conversion, layer: _Layer, k: int, backwards: bool) -> tuple[V
     bias = c.optional(3)
     b = filled(c.emit, 0, dtype, (2 * rows,)) if bias is None else _row(c, bias, k)
     operands = [x, w, r, b]
-    for state in layer.states:
-        operands.append(
-            filled(c.emit, 0, dtype, (batch, units)) if state is None else _row(c, state, k)
-        )
+    zeros = filled(c.emit, 0, dtype, (batch, units))
+    operands += [zeros if state is None else _row(c, state, k) for state in layer.states]
     if layer.peephole is not None:
         operands.append(_row(c, layer.peephole, k))
     if layer.lengths is not None:
@@ -95,7 +93,8 @@ def _direction(c: Conversion, layer: _Layer, k: int, backwards: bool) -> tuple[V
 
 
 def _op(c: Conversion, layer: _Layer, k: int) -> Recurrent:
-    kind = {"LSTM": ops.Lstm, "GRU": ops.Gru, "RNN": ops.Rnn}[c.type]
+    kinds: dict[str, type[Recurrent]] = {"LSTM": ops.Lstm, "GRU": ops.Gru, "RNN": ops.Rnn}
+    kind = kinds[c.type]
     names, alpha, beta = _curves(c, kind.activations, k)
     clip, masked = c.attr("clip", 0.0), layer.lengths is not None
     common = (names, alpha, beta, clip, masked)
@@ -115,12 +114,12 @@ def _curves(
     ``activation_alpha`` and ``activation_beta`` list parameters only of those functions (of
     all directions) that have such a parameter, in order.
     """
-    stated = c.attr("activations", ()) or defaults * c.shape(1)[0]
+    stated = c.attr("activations") or defaults * c.shape(1)[0]
     unknown = [name for name in stated if name.lower() not in _NAMES]
     if unknown or len(stated) != len(defaults) * c.shape(1)[0]:
         raise c.error(f"activations {stated} must be {len(defaults)} per direction of {[*CURVES]}")
     names = [_NAMES[name.lower()] for name in stated]
-    alphas, betas = [*c.attr("activation_alpha", ())], [*c.attr("activation_beta", ())]
+    alphas, betas = _floats(c, "activation_alpha"), _floats(c, "activation_beta")
     parameters = [
         (
             alphas.pop(0) if alphas and name in _WITH_ALPHA else CURVES[name][0],
@@ -135,6 +134,10 @@ def _curves(
 
 _WITH_BETA = {"Affine", "HardSigmoid", "ScaledTanh"}
 _WITH_ALPHA = {*_WITH_BETA, "Elu", "LeakyRelu", "ThresholdedRelu"}
+
+
+def _floats(c: Conversion, name: str) -> list[float]:
+    return [*(c.attr(name) or ())]
 
 
 def _row(c: Conversion, x: Value, k: int) -> Value:
