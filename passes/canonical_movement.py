@@ -220,6 +220,20 @@ def _evenly_spaced(indices: Array, size: int) -> range | None:
     return range(flat[0], flat[-1] + (1 if step > 0 else -1), step)
 
 
+@static_rewrite(ops.MatMul)
+def drop_broadcast_batch(scope: Scope, node: Node) -> Value | None:
+    """Matrix products broadcast their leading axes by themselves."""
+    inputs = list(node.inputs)
+    for k, v in enumerate(inputs):
+        inner = scope.producer(v, ops.BroadcastTo)
+        if inner is None or dims_of(inner.inputs[0])[-2:] != dims_of(v)[-2:]:
+            continue
+        tried = [*inputs[:k], inner.inputs[0], *inputs[k + 1 :]]
+        if node.op.infer(*(w.type for w in tried)) == (node.output.type,):
+            inputs = tried
+    return None if tuple(inputs) == node.inputs else scope(node.op, *inputs)
+
+
 MOVEMENT = (
     drop_unmoved,
     merge_reshapes,
@@ -234,4 +248,5 @@ MOVEMENT = (
     merge_pads,
     pad_in_convolution,
     slice_instead_of_gather,
+    drop_broadcast_batch,
 )

@@ -7,12 +7,14 @@ from ..ir import Op
 
 
 def is_pure(op: Op) -> bool:
-    """Whether equal operands give equal results: false for random ops that draw a new seed.
+    """Whether equal operands give equal results: false for ops that draw a new random seed.
+
+    Such an op says so by a property ``foldable``.
 
     >>> from ranvier.ir import ops
     >>> is_pure(ops.Add())
     True
     """
-    attributes = op.attributes()
-    own = "seed" not in attributes or attributes["seed"] is not None
-    return own and all(is_pure(node.op) for region in op.regions() for node in region.nodes)
+    if not getattr(op, "foldable", True):
+        return False
+    return all(is_pure(node.op) for region in op.regions() for node in region.nodes)

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from ..ir import Kind, Node, TensorType, Value, ops
 from ..ir.ops.reduction import Reduction
+from ..ir.ops.sorting import ArgExtreme
 
 Path: TypeAlias = tuple[object, ...]
 """How a value is reached from the group's result: one entry per change of element order.
@@ -19,6 +20,7 @@ serves both; the empty path is the order of the result itself, row-major positio
 Reads: TypeAlias = dict[Path, int]
 """Number of elements read, by path."""
 
+_ONCE = (Reduction, ArgExtreme)  # reductions that read every element of their operand once
 REPEATED = "repeated"
 """Entry of a path through an op that reads elements of its operand more than once."""
 
@@ -48,7 +50,7 @@ def operand_reads(user: Node, position: int, reads: Reads) -> Reads:
 
 def _step(user: Node, position: int) -> Path | None:
     """Return the entries that reading an operand adds to a path, ``None`` for no change."""
-    if user.op.kind is Kind.REDUCTION and not isinstance(user.op, Reduction):
+    if user.op.kind is Kind.REDUCTION and not isinstance(user.op, _ONCE):
         return (REPEATED,)
     operand, result = dims_of(user.inputs[position]), dims_of(user.outputs[0])
     moved = user.op.kind is not Kind.ELEMENTWISE and not isinstance(user.op, ops.BroadcastTo)
@@ -61,7 +63,7 @@ def _step(user: Node, position: int) -> Path | None:
 
 def _count(user: Node, operand: int, result: int, count: int) -> int:
     """Return how many elements of an operand are read for ``count`` elements of the result."""
-    if isinstance(user.op, Reduction):
+    if isinstance(user.op, _ONCE):
         return operand * max(1, count // max(1, result))
     if isinstance(user.op, ops.Concat | ops.Pad):  # the rest comes from elsewhere
         return min(count, -(-count * operand // max(1, result)))
