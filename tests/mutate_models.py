@@ -25,6 +25,9 @@ from ranvier.frontend import ImportedModel, NeedsInputs, load, specialise
 from ranvier.ir import SequenceType, TensorType, Type, numpy_dtype
 from ranvier.ir.structure import Structure, leaves
 
+MEMORY = 6 * 2**30
+"""Address space that a process may use, most of which libraries map and never touch."""
+
 HEADER = '<ir_version: 10, opset_import: ["" : 20, "local" : 1]>\n'
 MODELS = {
     "conv": """
@@ -237,8 +240,18 @@ def given(inputs: Any, structures: list[Structure], wanted: frozenset[str]) -> d
     }
 
 
+def limit_memory() -> None:
+    """Make a large allocation fail instead of slowing the machine down."""
+    try:
+        import resource
+    except ImportError:  # not on this system
+        return
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+
+
 def main(seed: int, count: int, files: list[str]) -> None:
     """Try ``count`` damaged models and print what became of them."""
+    limit_memory()
     originals = small_models() + [Path(f).read_bytes() for f in files]
     outcomes: Counter[str] = Counter()
     slowest = 0.0

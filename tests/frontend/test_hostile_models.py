@@ -142,8 +142,9 @@ def test_broken_functions(body: str, message: str) -> None:
         load(model)
 
 
-def test_functions_that_multiply() -> None:
+def test_functions_that_multiply(monkeypatch: pytest.MonkeyPatch) -> None:
     """Twenty functions that call the next one twice would be a million nodes."""
+    monkeypatch.setattr("ranvier.frontend.build.MAX_INLINED", 2000)
     functions = "".join(
         f'<domain: "local", opset_import: ["" : 20, "local" : 1]>'
         f" f{k} (v) => (w) {{ t = local.f{k + 1}(v) w = local.f{k + 1}(t) }}\n"
@@ -320,8 +321,9 @@ def test_shapes_that_explode(nodes: str, message: str) -> None:
     tracemalloc.stop()
 
 
-def test_loops_that_explode() -> None:
+def test_loops_that_explode(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each level of nesting that cannot be compiled is tried and then written out."""
+    monkeypatch.setattr("ranvier.frontend.walker.MAX_CONVERTED", 2000)
     text = "t = Concat<axis=0>(s, s)"
     for k in range(12):
         text = f"""t = Loop(n, c, s) <body = b{k} (int64 i, bool ci, float[A] s)
