@@ -11,6 +11,7 @@ from ...ir import Value, numpy_dtype, ops
 from ...ir.ops.shape import expand_axes, slice_along
 from ..convert import Conversion, converter
 from ..tensors import element_type
+from .tensor import scalar
 
 
 @converter("Shape")
@@ -49,7 +50,7 @@ def eye_like(c: Conversion) -> Value:
 @converter("Range")
 def range_(c: Conversion) -> Value:
     """Count; bounds that are run-time data leave that to the executor."""
-    return c.emit(ops.Range(), *(c.emit(ops.Reshape(()), v) for v in c.operands))
+    return c.emit(ops.Range(), *(scalar(c, k) for k in range(3)))
 
 
 @converter("OneHot")

@@ -6,6 +6,7 @@ from __future__ import annotations
 from ...ir import Value, ops
 from ...ir.ops.shape import filled
 from ..convert import Conversion, converter
+from .tensor import scalar
 
 
 @converter("Dropout")
@@ -33,7 +34,7 @@ def _training(c: Conversion) -> bool:
 def _ratio(c: Conversion) -> Value:
     if c.version < 12 or c.entry(1) is None:
         return c.emit.constant(c.attr("ratio", 0.5), "float32")
-    return c.emit(ops.Reshape(()), c.operand(1))
+    return scalar(c, 1)
 
 
 def _uniform(c: Conversion, shape: tuple[int, ...]) -> Value:

@@ -8,6 +8,7 @@ from typing import Any
 from ...ir import Value, ops
 from ...ir.ops.shape import filled
 from ..convert import Conversion, converter
+from .tensor import scalar
 
 
 @converter("Slice")
@@ -60,15 +61,14 @@ def pad(c: Conversion) -> Value:
     blank: Any = {"bool": False, "string": ""}.get(c.dtype(0), 0)
     if c.version < 11:
         return c.emit(ops.Pad(low, high, mode, c.attr("value", 0.0)), c.operand(0))
-    value = c.optional(2)
-    if mode != "constant" or value is None:
+    if mode != "constant" or c.entry(2) is None:
         return c.emit(ops.Pad(low, high, mode, blank), c.operand(0))
     known = c.known(2)
     if known is not None:
         if known.size != 1:
             raise c.error(f"constant_value must be one element, found {known.size}")
         return c.emit(ops.Pad(low, high, mode, _number(known.reshape(())[()])), c.operand(0))
-    return _pad_with(c, ops.Pad(low, high, mode, blank), value)
+    return _pad_with(c, ops.Pad(low, high, mode, blank))
 
 
 def _widths(c: Conversion, rank: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -95,11 +95,11 @@ def _number(element: Any) -> float | int | bool | str:
     return float(element)
 
 
-def _pad_with(c: Conversion, op: ops.Pad, value: Value) -> Value:
+def _pad_with(c: Conversion, op: ops.Pad) -> Value:
     """Pad with an element that is known only at run time."""
     padded = c.emit(op, c.operand(0))
     inside = c.emit(ops.Pad(op.low, op.high, value=False), filled(c.emit, True, "bool", c.shape(0)))
-    return c.emit(ops.Select(), inside, padded, c.emit(ops.Reshape(()), value))
+    return c.emit(ops.Select(), inside, padded, scalar(c, 2))
 
 
 @converter("CenterCropPad")

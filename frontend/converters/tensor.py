@@ -250,6 +250,13 @@ def tensor_scatter(c: Conversion) -> Value:
     return c.emit(ops.ScatterElements(axis), c.operand(0), wide, c.operand(1))
 
 
+def scalar(c: Conversion, position: int) -> Value:
+    """Return an operand of one element without its axes."""
+    return (
+        c.emit(ops.Reshape(()), c.operand(position)) if c.shape(position) else c.operand(position)
+    )
+
+
 def dims_of(value: Value) -> tuple[int, ...]:
     """Return the shape of a value that was just emitted."""
     assert isinstance(value.type, TensorType)

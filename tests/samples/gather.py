@@ -47,7 +47,7 @@ SAMPLES = [
     ),
     Sample(
         ops.ScatterND("max"),
-        (np.float32([1, 2]), PAIRS[:2, :1], np.float32([np.nan, 3])),
+        (np.array([1, 2], np.float32), PAIRS[:2, :1], np.array([np.nan, 3], np.float32)),
         "nan",
         gradient=None,
     ),

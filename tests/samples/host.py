@@ -38,7 +38,7 @@ SAMPLES = [
     Sample(ops.Range(), (np.array(2), np.array(9), np.array(3))),
     Sample(ops.Range(), (np.array(9), np.array(2), np.array(-3)), "down"),
     Sample(ops.Range(), (np.array(9), np.array(2), np.array(3)), "nothing"),
-    Sample(ops.Range(), tuple(np.float32([0, 1, 0.3])), "float32", gradient=False),
+    Sample(ops.Range(), tuple(np.array([0, 1, 0.3], np.float32)), "float32", gradient=False),
     Sample(ops.NonMaxSuppression(), (BOXES, SCORES, *_limits(3, 0.5, 0.2))),
     Sample(ops.NonMaxSuppression(), (BOXES, SCORES, *_limits(1, 0.5, 0.2)), "one"),
     Sample(ops.NonMaxSuppression(), (BOXES, SCORES, *_limits(0, 0.5, 0.2)), "none"),

@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import ml_dtypes
 import numpy as np
 
 from arrays import distinct, integers, normal, uniform
-from ranvier.ir import ops
+from ranvier.ir import Op, ops
 from samples import Sample
 
 X = distinct(3, 4, 2)
@@ -18,8 +20,14 @@ SPECIAL = np.array([[np.nan, 1.0, -np.inf], [2.0, np.inf, -np.inf]], np.float32)
 MANY = normal(4000, 2).astype(np.float16)
 WITH_ZEROS = np.array([[2.0, 0.0, -3.0], [0.0, 4.0, 0.0], [1.5, 2.5, -0.5]], np.float32)
 
-REDUCTIONS = [ops.ReduceSum, ops.ReduceMean, ops.ReduceMax, ops.ReduceMin, ops.ReduceProd]
-NORMS = [
+REDUCTIONS: list[Callable[[tuple[int, ...]], Op]] = [
+    ops.ReduceSum,
+    ops.ReduceMean,
+    ops.ReduceMax,
+    ops.ReduceMin,
+    ops.ReduceProd,
+]
+NORMS: list[Callable[[tuple[int, ...]], Op]] = [
     ops.ReduceL1,
     ops.ReduceL2,
     ops.ReduceSumSquare,
