@@ -41,13 +41,6 @@ def when(condition: Expr) -> Iterator[None]:
 
 
 @contextmanager
-def otherwise(condition: Expr) -> Iterator[None]:
-    """Within the block, statements run only if ``condition`` does not hold."""
-    with when(tirx.Not(condition)):
-        yield
-
-
-@contextmanager
 def repeat(condition: Expr) -> Iterator[None]:
     """Within the block, statements run as long as ``condition`` holds."""
     with tb.While(condition):

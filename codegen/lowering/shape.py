@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import reduce
 
@@ -213,8 +212,3 @@ def _source(op: ops.Pad, axis: int, index: Expr, size: int) -> Expr:
     period = max(2 * (n - 1), 1)
     turn = tirx.floormod(at, period)
     return start + tirx.min(turn, period - turn) if n > 1 else start
-
-
-def elements(shape: Dims) -> int:
-    """Return the number of elements of a shape."""
-    return math.prod(shape)
