@@ -18,7 +18,7 @@ from .constants import constant_of
 from .declarations import declared_type
 from .external import ExternalData, about
 from .names import Names, Symbols, captured, in_order, label, name
-from .schemas import check_node, check_opset, schema_of
+from .schemas import check_bound, check_node, check_opset, schema_of
 from .tensors import array_of, dense_of, text
 
 MAX_NODES = 2**20
@@ -214,11 +214,14 @@ def _build_node(node: NodeProto, source: str, scope: Scope) -> None:
     schema = schema_of(key[1], version, domain)
     bound = _without_unbound(node, scope)
     check_node(bound, schema)
+    outer = captured(node)
+    settings = dict(_settings(bound, scope, outer))
+    for attribute in bound.attribute:
+        if attribute.ref_attr_name:
+            check_bound(attribute.name, settings[attribute.name], schema)
     if domain == "" and key[1] == "Constant":
-        settings = dict(_settings(bound, scope, ()))
         scope.constant(_only_output(node), constant_of(settings))
         return
-    outer = captured(node)
     operands = [(k, scope.find(name(n))) for k, n in enumerate(node.input) if n]
     results = [(k, scope.define(name(n))) for k, n in enumerate(node.output) if n]
     op = Onnx(
@@ -227,7 +230,7 @@ def _build_node(node: NodeProto, source: str, scope: Scope) -> None:
         domain=domain,
         operands=tuple(k for k, _ in operands),
         results=tuple(k for k, _ in results),
-        settings=tuple(sorted(_settings(bound, scope, outer))),
+        settings=tuple(sorted(settings.items())),
     )
     inputs = (*(v for _, v in operands), *map(scope.find, outer))
     scope.builder.nodes.append(Node(op, inputs, tuple(v for _, v in results), source))

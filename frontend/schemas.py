@@ -10,6 +10,7 @@ import onnx.defs
 from onnx import NodeProto
 
 from ..errors import ModelError, UnsupportedError
+from ..ir import ArrayAttribute, Graph
 
 NEWEST: dict[str, int] = {
     "": 28,
@@ -82,6 +83,9 @@ def check_node(node: NodeProto, schema: onnx.defs.OpSchema) -> None:
         if attribute.name in stated:
             raise ModelError(f"attribute '{attribute.name}' is stated twice")
         stated.add(attribute.name)
+        # A reference to a function's attribute may leave its type open; see `check_bound`.
+        if attribute.ref_attr_name and not attribute.type:
+            continue
         if int(known.type.value) != attribute.type:
             found = onnx.AttributeProto.AttributeType.Name(attribute.type)
             raise ModelError(
@@ -90,6 +94,31 @@ def check_node(node: NodeProto, schema: onnx.defs.OpSchema) -> None:
     for name, formal in schema.attributes.items():
         if formal.required and name not in stated:
             raise ModelError(f"attribute '{name}' is missing")
+
+
+_VALUES: dict[str, type | tuple[type, ...]] = {
+    "FLOAT": float,
+    "INT": int,
+    "STRING": str,
+    "TENSOR": ArrayAttribute,
+    "SPARSE_TENSOR": ArrayAttribute,
+    "GRAPH": Graph,
+    "TYPE_PROTO": str,
+}
+
+
+def check_bound(name: str, value: object, schema: onnx.defs.OpSchema) -> None:
+    """Check the type of an attribute that a call of a function states for a node in its body.
+
+    Raises:
+        ModelError: the operator's attribute is of another type.
+    """
+    kind: str = schema.attributes[name].type.name  # type: ignore[attr-defined]
+    plural = kind not in _VALUES
+    items = value if plural and isinstance(value, tuple) else (value,)
+    expected = _VALUES[kind.removesuffix("S") if plural else kind]
+    if plural != isinstance(value, tuple) or not all(isinstance(v, expected) for v in items):
+        raise ModelError(f"attribute '{name}' must be {kind}, the call states {value!r}")
 
 
 def _check_count(what: str, found: int, least: int, most: int) -> None:

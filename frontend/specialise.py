@@ -161,6 +161,7 @@ def _enter_inputs(
 ) -> tuple[Value, ...]:
     """Make the inputs known to the walker and return those of the canonical graph."""
     arguments: list[Value] = []
+    taken = _names(graph) - {v.name for v in graph.inputs}
 
     def enter(name: str, structure: Structure) -> Entry:
         if structure is None:
@@ -168,6 +169,8 @@ def _enter_inputs(
         if not isinstance(structure, TensorType):
             members = (enter(f"{name}[{k}]", s) for k, s in enumerate(structure))
             return Items(tuple(members))
+        if name in taken:
+            raise UnsupportedError(f"{walker.file}: a value is called '{name}' like a member")
         argument = walker.emit.argument(structure, name)
         arguments.append(argument)
         return walker.emit.constant(values[name]) if name in values else argument

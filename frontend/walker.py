@@ -103,7 +103,7 @@ class Walker:
             raise
         if isinstance(result, Expansion):
             return result
-        self._assign(node, result, mark)
+        self._assign(node, result, mark, checks)
         return None
 
     def _convert(self, node: Node) -> Result:
@@ -122,7 +122,8 @@ class Walker:
             raise conversion.unsupported("this operator is not supported")
         return Expansion(body, tuple(e for e in entries if e is not None))
 
-    def _assign(self, node: Node, result: Result, mark: Mark) -> None:
+    def _assign(self, node: Node, result: Result, mark: Mark, checks: int) -> None:
+        """Make results available under the node's names; `mark` and `checks` are from before."""
         assert isinstance(node.op, Onnx)
         assert not isinstance(result, Expansion)
         entries = (result,) if isinstance(result, Value | Items | Absent) else tuple(result)
@@ -134,7 +135,10 @@ class Walker:
             if isinstance(entry, Value) and self.emit.made_since(mark, entry):
                 renamed = self.emit.rename(mark, entry, value.name)
                 entries = tuple(renamed if e == entry else e for e in entries)
-                self.checks = [(renamed if f == entry else f, m) for f, m in self.checks]
+                self.checks[checks:] = [
+                    (renamed if flag == entry else flag, message)
+                    for flag, message in self.checks[checks:]
+                ]
                 entry = renamed
             self.env[value.name] = entry
 

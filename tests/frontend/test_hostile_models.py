@@ -389,3 +389,12 @@ def test_operators_that_fail_name_the_node() -> None:
     types = [TensorType("float32", (2,)), TensorType("float32", (3,))]
     with pytest.raises(ModelError, match=where):
         specialise(model.graph, types, file="m.onnx")
+
+
+def test_a_function_is_called_with_an_attribute_of_another_type() -> None:
+    model = parse("""
+        net (float[2] x) => (float[2] y) { y = local.f<alpha = "much">(x) }
+        <domain: "local", opset_import: ["" : 20]>
+        f <alpha> (v) => (w) { w = Elu<alpha: float = @alpha>(v) }
+        """)
+    refused(ModelError, "attribute 'alpha' must be FLOAT, the call states 'much'", model)
