@@ -13,7 +13,7 @@ from ..op import Arrays, Composite, Cotangents, Kind, Op, Types, Values
 from ..types import FLOATS, TensorType, Type, numpy_dtype
 from .elementwise import result_type
 from .linear import aligned, cast_like, product_dtype
-from .reduction import widened
+from .reduction import in_64_bits
 from .shape import Reshape, Reverse, Transpose
 from .sliding import Sliding, check_sliding, span, windows
 
@@ -81,7 +81,7 @@ class Conv(Op):
         """Add up one matrix product per weight position, in 64 bits, and round once."""
         x, w = inputs
         dtype = numpy_dtype(self.accumulate) if self.accumulate else x.dtype
-        data, weights = aligned(widened(x), widened(w))
+        data, weights = aligned(in_64_bits(x), in_64_bits(w))
         weights = weights.reshape(self.groups, w.shape[0] // self.groups, *w.shape[1:])
         sliding = self.sliding(w.shape[2:])
         positions = sliding.positions(x.shape[2:])

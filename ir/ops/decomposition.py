@@ -13,7 +13,7 @@ from ..types import FLOATS, TensorType, Type
 from .arithmetic import Mul, Neg
 from .elementwise import result_type
 from .linear import MatMul
-from .reduction import widened
+from .reduction import in_64_bits
 from .shape import Transpose, expand_axes
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Det(SquareOp):
     def evaluate(self, *inputs: Any) -> Arrays:
         """Compute in float64."""
         (x,) = inputs
-        return (np.asarray(np.linalg.det(widened(x))).astype(x.dtype),)
+        return (np.asarray(np.linalg.det(in_64_bits(x))).astype(x.dtype),)
 
     def vjp(
         self, emit: Emitter, inputs: Values, outputs: Values, cotangents: Cotangents
@@ -93,7 +93,7 @@ class Inverse(SquareOp):
     def evaluate(self, *inputs: Any) -> Arrays:
         """Compute in float64."""
         (x,) = inputs
-        wide = widened(x)
+        wide = in_64_bits(x)
         singular = np.linalg.det(wide)[..., None, None] == 0
         safe = np.where(singular, np.eye(x.shape[-1]), wide)
         return (np.where(singular, np.nan, np.linalg.inv(safe)).astype(x.dtype),)

@@ -22,7 +22,7 @@ from .arithmetic import Div, Mul
 from .cast import Cast
 from .comparison import Equal, Select
 from .elementwise import result_type
-from .reduction import widened
+from .reduction import in_64_bits
 from .shape import Concat, Iota, Reshape, Transpose, filled
 
 if TYPE_CHECKING:
@@ -199,9 +199,9 @@ class Scatter(Op):
             y = np.array(x)
             y[at] = updates
             return (y,)
-        y = np.array(widened(x))
+        y = np.array(in_64_bits(x))
         combine = {"add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
-        combine[self.reduction].at(y, at, widened(updates))
+        combine[self.reduction].at(y, at, in_64_bits(updates))
         return (y.astype(x.dtype),)
 
     def vjp(
@@ -332,7 +332,7 @@ class InRange(Op):
     def evaluate(self, *inputs: Any) -> Arrays:
         """Compare all elements."""
         (indices,) = inputs
-        wide = widened(indices)
+        wide = in_64_bits(indices)
         return (np.asarray(np.all((wide >= self.low) & (wide < self.high))),)
 
 

@@ -16,7 +16,7 @@ from ...errors import ExecutionError
 from ..op import Arrays, Kind, Op, Types
 from ..types import Array, Dim, TensorType, Type
 from .gather import check_indices
-from .reduction import widened
+from .reduction import in_64_bits
 from .shape import check_axes
 
 COUNT = "n0"
@@ -45,7 +45,7 @@ class NonZero(HostOp):
     def evaluate(self, *inputs: Any) -> Arrays:
         """Find the elements; a scalar has one element and no coordinates."""
         (x,) = inputs
-        nonzero = x != "" if x.dtype == object else widened(x) != 0
+        nonzero = x != "" if x.dtype == object else in_64_bits(x) != 0
         return (np.argwhere(nonzero).T.astype(np.int64),)
 
 
@@ -83,7 +83,7 @@ class Unique(HostOp):
         """Sort by :func:`numpy.unique`, then restore the order of occurrence if asked."""
         (x,) = inputs
         # NumPy sorts neither objects along an axis nor every narrow type.
-        keys = x.astype(str) if x.dtype == object else widened(x)
+        keys = x.astype(str) if x.dtype == object else in_64_bits(x)
         _, first, inverse, counts = np.unique(
             keys, return_index=True, return_inverse=True, return_counts=True, axis=self.axis
         )
@@ -153,7 +153,7 @@ class Range(HostOp):
     def evaluate(self, *inputs: Any) -> Arrays:
         """Count ``ceil((limit - start) / delta)`` steps; each is ``start + k * delta``."""
         dtype = inputs[0].dtype
-        start, limit, delta = (widened(np.asarray(a))[()] for a in inputs)
+        start, limit, delta = (in_64_bits(np.asarray(a))[()] for a in inputs)
         if delta == 0:
             raise ExecutionError("range: delta is 0")
         count = max(int(np.ceil((limit - start) / delta)), 0)

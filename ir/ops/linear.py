@@ -15,7 +15,7 @@ from ..op import Arrays, Composite, Cotangents, Kind, Op, Types, Values
 from ..types import DTYPES, FLOATS, INTEGERS, Array, TensorType, Type, numpy_dtype
 from .arithmetic import Mul, result_type
 from .broadcasting import broadcast_dims, unbroadcast
-from .reduction import ReduceSum, widened
+from .reduction import ReduceSum, in_64_bits
 from .shape import Reshape, Transpose, slice_along
 
 if TYPE_CHECKING:
@@ -101,7 +101,7 @@ class MatMul(Op):
         """Multiply in 64 bits and round once."""
         x, y = inputs
         dtype = numpy_dtype(self.accumulate) if self.accumulate else x.dtype
-        return (np.matmul(*aligned(widened(x), widened(y))).astype(dtype),)
+        return (np.matmul(*aligned(in_64_bits(x), in_64_bits(y))).astype(dtype),)
 
     def vjp(
         self, emit: Emitter, inputs: Values, outputs: Values, cotangents: Cotangents
@@ -210,7 +210,7 @@ class Einsum(Composite):
     def evaluate(self, *inputs: Any) -> Arrays:
         """Call ``numpy.einsum`` in 64 bits."""
         self.labels([x.ndim for x in inputs])
-        wide = [widened(x) for x in inputs]
+        wide = [in_64_bits(x) for x in inputs]
         return (np.asarray(np.einsum(self.equation, *wide, optimize=True)).astype(inputs[0].dtype),)
 
 

@@ -13,7 +13,7 @@ from ..op import Arrays, Composite, Cotangents, Kind, Op, Types, Values
 from ..types import FLOATS, INTEGERS, Array, TensorType, Type, dtype_name
 from .elementwise import result_type
 from .gather import GatherElements, ScatterElements
-from .reduction import limits, widened
+from .reduction import in_64_bits, limits
 from .shape import Reshape, filled
 from .sliding import Ints, windows
 from .window import Windowed
@@ -118,8 +118,8 @@ class MaxPoolGradient(Windowed, Op):
         """Add at the positions of the maxima."""
         x, dy = inputs
         at = _first_maximum(self, x, "C")
-        total = np.zeros(x.size, widened(x).dtype)
-        np.add.at(total, at[at >= 0], widened(dy)[at >= 0])
+        total = np.zeros(x.size, in_64_bits(x).dtype)
+        np.add.at(total, at[at >= 0], in_64_bits(dy)[at >= 0])
         return (total.reshape(x.shape).astype(x.dtype),)
 
     def vjp(
@@ -174,7 +174,7 @@ def _pooled(op: Op, windowed: Windowed, x: TensorType) -> TensorType:
 
 def _extreme(op: Windowed, x: Array) -> Array:
     least = limits(dtype_name(x.dtype))[0]
-    wide = widened(x)
+    wide = in_64_bits(x)
     result = np.full((*x.shape[:2], *op.sliding.positions(x.shape[2:])), least, wide.dtype)
     for _, seen in windows(wide, op.sliding, least):
         result = np.maximum(result, seen)
@@ -183,7 +183,7 @@ def _extreme(op: Windowed, x: Array) -> Array:
 
 def _first_maximum(op: Windowed, x: Array, order: Any) -> Array:
     """Return the position of each window's first maximum, numbered in C or F order."""
-    wide = widened(x)
+    wide = in_64_bits(x)
     size = x.shape[2:]
     numbers = np.arange(math.prod(size)).reshape(1, 1, *size)
     if order == "F":

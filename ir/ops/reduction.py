@@ -47,7 +47,7 @@ class Reduction(Op):
     def evaluate(self, *inputs: Any) -> Arrays:
         """Apply :meth:`function` to the operand in a wide type and round once."""
         (x,) = inputs
-        return (np.asarray(self.function(widened(x))).astype(x.dtype),)
+        return (np.asarray(self.function(in_64_bits(x))).astype(x.dtype),)
 
     @abstractmethod
     def function(self, x: Array) -> Any:
@@ -131,7 +131,7 @@ class Extreme(Reduction):
     def evaluate(self, *inputs: Any) -> Arrays:
         """Reduce with the worst value of the element type as the start."""
         (x,) = inputs
-        wide = widened(x) if x.dtype.kind != "b" else x
+        wide = in_64_bits(x) if x.dtype.kind != "b" else x
         start = np.asarray(self.identity(dtype_name(x.dtype))).astype(wide.dtype)
         return (np.asarray(self.function(wide, start)).astype(x.dtype),)
 
@@ -298,7 +298,7 @@ def without(shape: tuple[Any, ...], axes: tuple[int, ...]) -> tuple[Any, ...]:
     return tuple(n for k, n in enumerate(shape) if k not in axes)
 
 
-def widened(x: Array) -> Array:
+def in_64_bits(x: Array) -> Array:
     """Return ``x`` in float64, int64, uint64 or complex128, whichever holds its type."""
     name = dtype_name(x.dtype)
     if name in FLOATS:

@@ -14,7 +14,7 @@ from .arithmetic import Maximum, Minimum, Mul, Round
 from .elementwise import result_type
 from .gather import Gather, ScatterND
 from .interpolation import AxisMap, Table, transposed_table
-from .reduction import ReduceSum, limits, widened
+from .reduction import ReduceSum, in_64_bits, limits
 from .shape import Reshape, Transpose, expand_axes, filled
 from .widening import narrow, widen
 
@@ -54,7 +54,7 @@ class Resample(Op):
     def evaluate(self, *inputs: Any) -> Arrays:
         """Add the slices up in 64 bits and round once."""
         x, indices, weights = inputs
-        data, factors = widened(x), widened(weights)
+        data, factors = in_64_bits(x), in_64_bits(weights)
         column = (-1, *(1,) * (x.ndim - self.axis - 1))
         total = np.zeros((*x.shape[: self.axis], len(indices), *x.shape[self.axis + 1 :]))
         total = total.astype(data.dtype)

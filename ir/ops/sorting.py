@@ -18,7 +18,7 @@ from ..types import Array, TensorType, Type
 from .arithmetic import Add, Mul
 from .elementwise import result_type
 from .gather import ScatterElements
-from .reduction import widened
+from .reduction import in_64_bits
 from .shape import Pad, Reverse, check_axes, filled
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class ArgExtreme(Op):
 
     def evaluate(self, *inputs: Any) -> Arrays:
         """Search, from the end for ``last``."""
-        x = widened(inputs[0])
+        x = in_64_bits(inputs[0])
         if not self.last:
             return (np.asarray(self.function(x), np.int64),)
         flipped = self.function(np.flip(x, self.axis))
@@ -132,7 +132,7 @@ class TopK(Op):
     def evaluate(self, *inputs: Any) -> Arrays:
         """Sort stably and take the first ``k``."""
         (x,) = inputs
-        wide = widened(x)
+        wide = in_64_bits(x)
         if self.largest:
             # Ascending order of the flipped axis, read backwards, keeps equal elements in place.
             order = np.argsort(np.flip(wide, self.axis), self.axis, kind="stable")
@@ -199,7 +199,7 @@ class Cumulative(Op):
 
     def evaluate(self, *inputs: Any) -> Arrays:
         """Run in 64 bits and round once."""
-        x = np.moveaxis(widened(inputs[0]), self.axis, -1)
+        x = np.moveaxis(in_64_bits(inputs[0]), self.axis, -1)
         x = np.flip(x, -1) if self.reverse else x
         y = self.function(x)
         if self.exclusive:

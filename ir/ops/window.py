@@ -15,7 +15,7 @@ from ..types import FLOATS, TensorType, Type
 from .arithmetic import Abs, Div, Mul, Pow
 from .elementary import Sqrt
 from .elementwise import result_type
-from .reduction import widened
+from .reduction import in_64_bits
 from .shape import filled
 from .sliding import Ints, Sliding, check_sliding, windows
 from .widening import Widened
@@ -85,7 +85,7 @@ class WindowSum(Windowed, Op):
     def evaluate(self, *inputs: Any) -> Arrays:
         """Add up in 64 bits and round once."""
         (x,) = inputs
-        data = widened(x)
+        data = in_64_bits(x)
         total = np.zeros((*x.shape[:2], *self.sliding.positions(x.shape[2:])), data.dtype)
         for _, seen in windows(data, self.sliding, 0):
             total += seen
@@ -179,7 +179,7 @@ class AveragePool(Windowed, Widened):
     def evaluate(self, *inputs: Any) -> Arrays:
         """Divide sums by counts in 64 bits and round once."""
         (x,) = inputs
-        (total,) = window_sum(self.sliding).evaluate(widened(x))
+        (total,) = window_sum(self.sliding).evaluate(in_64_bits(x))
         ones, sliding = self._counted(x.shape[2:])
         (count,) = window_sum(sliding).evaluate(np.ones((1, 1, *ones)))
         return ((total / count).astype(x.dtype),)
@@ -219,7 +219,7 @@ class LpPool(Windowed, Widened):
     def evaluate(self, *inputs: Any) -> Arrays:
         """Apply the formula in 64 bits."""
         (x,) = inputs
-        (total,) = window_sum(self.sliding).evaluate(np.abs(widened(x)) ** self.p)
+        (total,) = window_sum(self.sliding).evaluate(np.abs(in_64_bits(x)) ** self.p)
         return ((total ** (1 / self.p)).astype(x.dtype),)
 
 
@@ -306,7 +306,7 @@ class Col2Im(Columns):
         taps = math.prod(self.window)
         n, c = x.shape[0], x.shape[1] // max(taps, 1)
         positions = self.sliding.positions(self.shape)
-        rows = widened(x).reshape(n, c, taps, *positions)
+        rows = in_64_bits(x).reshape(n, c, taps, *positions)
         # Each element of the data sees itself once: which windows hold it, and where.
         numbers = np.arange(math.prod(self.shape)).reshape(1, 1, *self.shape)
         total = np.zeros((n, c, math.prod(self.shape)), rows.dtype)
