@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -74,10 +73,6 @@ def execute(arguments: Sequence[str] | None = None) -> int:
         return _fail(error.format_message(), "UsageError", words, USAGE)
     except (click.Abort, KeyboardInterrupt):
         return _fail("interrupted", "Interrupted", words, INTERRUPTED)
-    except BrokenPipeError:
-        # Whoever read our output has seen enough; nothing more can be written.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OK
     except (RanvierError, OSError) as error:
         _raise_if_asked(words)
         return _fail(str(error), type(error).__name__, words, FAILURE)

@@ -26,7 +26,9 @@ def load_arrays(path: Path) -> dict[str, Array]:
         InputError: the file is missing or damaged, or would run code to be read.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here, because np.load does not close a file that it cannot read.
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
             if isinstance(archive, np.ndarray):
                 raise InputError(f"{path} holds one array; expected a .npz of named arrays")
             return {name: archive[name] for name in archive.files}

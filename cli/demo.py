@@ -256,7 +256,7 @@ def _render(
     ]
     columns = ("network", ">parameters", ">FLOP", ">kernels", ">compiled in")
     console.print(table("Networks", columns, sizes))
-    columns = (
+    times = (
         "network",
         ">interpreter",
         ">ranvier",

@@ -12,6 +12,7 @@ from ..errors import ArtifactError, InputError
 from .dtypes import Array, dtype_named
 
 _CPU = (1, 3)  # kDLCPU and kDLCUDAHost, memory that the processor can read
+_PACKED = {"int2", "uint2", "int4", "uint4", "float4_e2m1fn"}
 
 
 def array_from_dlpack(name: str, tensor: Any) -> Array:
@@ -49,6 +50,10 @@ def _extended(name: str, tensor: Any) -> Array:
     try:
         view = tvm_ffi.from_dlpack(tensor)
         dtype = dtype_named(str(view.dtype))
+        if str(view.dtype) in _PACKED:
+            raise InputError(
+                f"input {name!r}: {view.dtype} is packed in DLPack; pass ml_dtypes arrays"
+            )
         if not view.is_contiguous():
             raise InputError(f"input {name!r}: a tensor of {view.dtype} must be contiguous")
     except (ArtifactError, TypeError, ValueError, RuntimeError, BufferError) as error:

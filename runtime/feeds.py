@@ -41,11 +41,11 @@ def check_feed(specs: Sequence[ValueSpec], feed: Mapping[str, Any]) -> list[Any]
 
 def closest(name: str, names: Iterable[str]) -> str:
     """Return a hint that ends a message: the nearest name, or all of them."""
-    names = list(names)
-    near = difflib.get_close_matches(name, names, 1)
+    folded = {known.casefold(): known for known in names}
+    near = difflib.get_close_matches(name.casefold(), folded, 1)
     if near:
-        return f"; did you mean {near[0]!r}?"
-    return f"; there are: {', '.join(map(repr, names[:20])) or 'none'}"
+        return f"; did you mean {folded[near[0]]!r}?"
+    return f"; there are: {', '.join(map(repr, list(folded.values())[:20])) or 'none'}"
 
 
 def _checked(spec: ValueSpec | None, value: Any, what: str, sizes: Sizes) -> Any:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, checker, helper, numpy_helper
@@ -21,7 +22,7 @@ class Network:
         self.weights: list[TensorProto] = []
         self._random = np.random.default_rng(SEED)
 
-    def add(self, operator: str, *inputs: str, **attributes: object) -> str:
+    def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
         """Append a node and return its result."""
         name = f"{operator.lower()}_{len(self.nodes)}"
         self.nodes.append(
@@ -52,11 +53,11 @@ class Network:
         """Append two convolutions."""
         return self.convolution(self.convolution(x, before, after), after, after)
 
-    def model(self, result: str, shape: list[object], description: str) -> ModelProto:
+    def model(self, result: str, shape: list[int | str], description: str) -> ModelProto:
         """Return the network as a model with input ``image`` and output ``probabilities``."""
         self.nodes[-1].output[0] = "probabilities"
         assert result != "probabilities"
-        single = ["N", 1, "H", "W"] if len(shape) == 4 else ["N", 1, 128, 128]
+        single: list[int | str] = ["N", 1, "H", "W"] if len(shape) == 4 else ["N", 1, 128, 128]
         image = helper.make_tensor_value_info("image", TensorProto.FLOAT, single)
         output = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, shape)
         graph = helper.make_graph(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+import tvm
 
 from agreement import assert_agree
 from ranvier.errors import ArtifactError, ExecutionError, InputError, UnsupportedError
@@ -284,26 +286,29 @@ def test_tensors_elsewhere_and_other_objects_are_refused(session: Session, x: An
         session.run_dlpack(None, {"x": [1.0]})
 
 
-def test_bfloat16_is_taken_over_by_dlpack() -> None:
-    import tvm_ffi
-
+def test_types_that_numpy_lacks_are_taken_over() -> None:
+    tensor = tvm.runtime.empty((2, 3), "bfloat16")
     source = np.arange(6, dtype=ml_dtypes.bfloat16).reshape(2, 3)
-    tensor = tvm_ffi.from_dlpack(source.view(np.uint16))
+    ctypes.memmove(tensor.data_ptr(), source.tobytes(), source.nbytes)
+    array = array_from_dlpack("x", tensor)
+    assert array.ctypes.data == tensor.data_ptr()
+    del tensor
+    np.testing.assert_array_equal(array, source)
+    assert not array.flags.writeable
 
-    class Foreign:
-        """NumPy refuses its capsule; tvm_ffi takes it."""
 
+def test_packed_types_are_refused() -> None:
+    with pytest.raises(InputError, match="int4 is packed in DLPack"):
+        array_from_dlpack("x", tvm.runtime.empty((2, 4), "int4"))
+
+
+def test_tensors_that_cannot_be_exported_are_refused(x: Any) -> None:
+    class Stubborn(Tensor):
         def __dlpack__(self, **_: Any) -> Any:
-            raise BufferError("bfloat16 is not supported by NumPy")
+            raise BufferError("needs a gradient")
 
-        def __dlpack_device__(self) -> tuple[int, int]:
-            return (1, 0)
-
-        def __tvm_ffi_object__(self) -> Any:
-            return tensor
-
-    with pytest.raises(InputError, match="cannot be taken over"):
-        array_from_dlpack("x", Foreign())
+    with pytest.raises(InputError, match="input 'x' cannot be taken over by DLPack"):
+        array_from_dlpack("x", Stubborn(x))
 
 
 # Checks of inputs
