@@ -101,7 +101,8 @@ class _Main:
         if step.max_trips >= 0:
             go_on = tirx.And(go_on, counter[0] < tirx.const(step.max_trips, "int64"))
         with tb.While(go_on):
-            self._steps(step.body, trips)
+            # A while loop is a loop level too; nothing moves with it, so its trips are zero.
+            self._steps(step.body, (*trips, zero))
             tb.buffer_store(counter, counter[0] + one, [0])
 
     def _flag(self, ref: BufferRef, trips: tuple[Any, ...]) -> Any:
