@@ -13,7 +13,6 @@ import numpy as np
 from ..ir import Array, Kind, Node, Op, TensorType, Value, ops
 from ..ir.ops.broadcasting import broadcast_dims
 from ..ir.types import FLOATS, INTEGERS
-from .purity import is_pure
 from .reading import dims_of, size_of
 from .rewriting import Scope, op_of, static_rewrite
 
@@ -218,7 +217,7 @@ def is_filled(array: Array | None, number: float) -> bool:
 
 def _is_broadcasting(node: Node) -> bool:
     """Whether the op computes each element alone, from operands that it broadcasts."""
-    return node.op.kind is Kind.ELEMENTWISE and len(node.outputs) == 1 and is_pure(node.op)
+    return node.op.kind is Kind.ELEMENTWISE and len(node.outputs) == 1
 
 
 @static_rewrite(Op)
@@ -229,10 +228,10 @@ def drop_broadcast_operand(scope: Scope, node: Node) -> Value | None:
     inputs = list(node.inputs)
     for k, v in enumerate(inputs):
         inner = scope.producer(v, ops.BroadcastTo)
-        others = [dims_of(w) for w in (*inputs[:k], *inputs[k + 1 :])]
         if inner is None:
             continue
         x = inner.inputs[0]
+        others = [dims_of(w) for w in (*inputs[:k], *inputs[k + 1 :])]
         if broadcast_dims(node.op, dims_of(x), *others) == dims_of(node.output):
             inputs[k] = x
     return None if tuple(inputs) == node.inputs else scope(node.op, *inputs)

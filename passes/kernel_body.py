@@ -33,6 +33,7 @@ def kernel_body(
 def label(nodes: Sequence[Node]) -> str:
     """Return the names of the ops, joined and cut to a readable length.
 
+    >>> from ranvier.ir import Emitter
     >>> emit = Emitter()
     >>> x = emit.constant(1.0)
     >>> y = emit(ops.Neg(), emit(ops.Exp(), x))

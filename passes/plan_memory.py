@@ -6,7 +6,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..errors import PassError
+from ..ir import Array
 
 ALIGNMENT = 64
 """Bytes: one cache line, and the width of the widest vector register."""
@@ -58,19 +61,18 @@ def plan(buffers: Sequence[Buffer], alignment: int = ALIGNMENT) -> Plan:
     Plan(offsets={'a': 0, 'c': 0, 'b': 128}, total=192)
     """
     _check(buffers)
-    offsets: dict[str, int] = {}
-    placed: list[Buffer] = []
     # Sizes tie often; the order of first use makes the plan independent of the input's order.
-    for buffer in sorted(buffers, key=lambda b: (-b.nbytes, b.first, b.last, b.name)):
-        taken = sorted(
-            (offsets[b.name], offsets[b.name] + aligned(b.nbytes, alignment))
-            for b in placed
-            if b.overlaps(buffer)
-        )
-        offsets[buffer.name] = _best_gap(taken, aligned(buffer.nbytes, alignment))
-        placed.append(buffer)
-    total = max((offsets[b.name] + aligned(b.nbytes, alignment) for b in buffers), default=0)
-    return Plan(offsets, total)
+    order = sorted(buffers, key=lambda b: (-b.nbytes, b.first, b.last, b.name))
+    first, last, low, high = (np.zeros(len(order), np.int64) for _ in range(4))
+    for k, buffer in enumerate(order):
+        size = aligned(buffer.nbytes, alignment)
+        live = np.flatnonzero((first[:k] <= buffer.last) & (last[:k] >= buffer.first))
+        live = live[np.argsort(low[live], kind="stable")]
+        first[k], last[k] = buffer.first, buffer.last
+        low[k] = _best_gap(low[live], high[live], size)
+        high[k] = low[k] + size
+    offsets = {b.name: int(offset) for b, offset in zip(order, low, strict=True)}
+    return Plan(offsets, int(high.max(initial=0)))
 
 
 def peak(buffers: Sequence[Buffer], alignment: int = ALIGNMENT) -> int:
@@ -100,16 +102,14 @@ def aligned(nbytes: int, alignment: int = ALIGNMENT) -> int:
     return -(-nbytes // alignment) * alignment
 
 
-def _best_gap(taken: Sequence[tuple[int, int]], size: int) -> int:
-    """Return the offset of the smallest gap between ``taken`` that fits, or the end."""
-    end = 0
-    best: tuple[int, int] | None = None
-    for low, high in taken:
-        gap = low - end
-        if gap >= size and (best is None or gap < best[0]):
-            best = (gap, end)
-        end = max(end, high)
-    return end if best is None else best[1]
+def _best_gap(low: Array, high: Array, size: int) -> int:
+    """Return the offset of the smallest gap that fits between regions sorted by ``low``."""
+    ends = np.maximum.accumulate(np.concatenate([[0], high]))
+    gaps = low - ends[:-1]
+    fitting = np.flatnonzero(gaps >= size)
+    if not fitting.size:
+        return int(ends[-1])
+    return int(ends[fitting[np.argmin(gaps[fitting])]])
 
 
 def _check(buffers: Sequence[Buffer]) -> None:

@@ -9,7 +9,6 @@ copy does, which is a reshape to the same shape.
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -38,9 +37,10 @@ class Scope(Emitter):
     def __init__(self, taken: Iterable[str] = ()) -> None:
         super().__init__(taken)
         self._given: Mapping[str, Array] = {}
-        self._producers: dict[Value, Node] = {}
+        # Names are unique in a graph, and hash faster than values.
+        self._producers: dict[str, Node] = {}
         self._indexed = 0
-        self._uses: Counter[Value] = Counter()
+        self._uses: Counter[str] = Counter()
         self.memo: dict[Hashable, tuple[Value, ...]] = {}
         self.current: Node | None = None
 
@@ -50,15 +50,16 @@ class Scope(Emitter):
         scope = cls.continuing(graph)
         assert isinstance(scope, Scope)
         scope._given = graph.parameters
-        scope._uses = graph.uses()
+        scope._uses.update(v.name for node in graph.nodes for v in node.inputs)
+        scope._uses.update(v.name for v in graph.outputs)
         return scope
 
     def producer(self, value: Value, *ops: type[Op]) -> Node | None:
         """Return the node that defines ``value`` if its op is one of ``ops`` (any if none)."""
         for node in self.nodes[self._indexed :]:
-            self._producers.update((v, node) for v in node.outputs)
+            self._producers.update((v.name, node) for v in node.outputs)
         self._indexed = len(self.nodes)
-        found = self._producers.get(value)
+        found = self._producers.get(value.name)
         if self.current is not None and value in self.current.outputs:
             found = self.current
         return found if found is not None and (not ops or isinstance(found.op, ops)) else None
@@ -77,16 +78,16 @@ class Scope(Emitter):
 
     def uses(self, value: Value) -> int:
         """How often ``value`` is read; may count reads by nodes that have just died."""
-        return self._uses[value]
+        return self._uses[value.name]
 
     def multi(self, op: Op, *inputs: Value, names: tuple[str, ...] = ()) -> tuple[Value, ...]:
         """Append ``op(inputs)`` and return all its results."""
-        self._uses.update(inputs)
+        self._uses.update(v.name for v in inputs)
         return super().multi(op, *inputs, names=names)
 
     def alias(self, old: Value, new: Value) -> None:
         """Count the reads of ``old`` as reads of ``new``."""
-        self._uses[new] += self._uses[old]
+        self._uses[new.name] += self._uses[old.name]
 
 
 def op_of(node: Node, kind: type[OpT]) -> OpT:
@@ -101,6 +102,7 @@ class Rewrite:
 
     roots: tuple[type[Any], ...]
     function: Callable[[Scope, Node], Replacement]
+    static: bool = False
 
     @property
     def name(self) -> str:
@@ -136,16 +138,7 @@ def static_rewrite(
 
     Rewrites that compare shapes need it: two sizes of one name may still differ.
     """
-
-    def guard(function: Callable[[Scope, Node], Replacement]) -> Rewrite:
-        @functools.wraps(function)
-        def guarded(scope: Scope, node: Node) -> Replacement:
-            values = (*node.inputs, *node.outputs)
-            return function(scope, node) if all(map(_is_static, values)) else None
-
-        return Rewrite(roots, guarded)
-
-    return guard
+    return lambda function: Rewrite(roots, function, static=True)
 
 
 def _is_static(value: Value) -> bool:
@@ -172,15 +165,16 @@ class _Sweep:
         self.graph = graph
         self.rewrites = rewrites
         self.scope = Scope.over(graph)
-        self.replaced: dict[Value, Value] = {}
+        self.replaced: dict[str, Value] = {}
         self.renamed: dict[Value, Value] = {}
         self.by_op: dict[type[Op], list[Rewrite]] = {}
+        self.outputs = {*graph.outputs}
         self.fixed = {*graph.inputs, *graph.outputs}
 
     def run(self) -> Graph:
         changed = False
         for node in self.graph.nodes:
-            inputs = tuple(self.replaced.get(v, v) for v in node.inputs)
+            inputs = tuple(self.replaced.get(v.name, v) for v in node.inputs)
             current = node if inputs == node.inputs else replace(node, inputs=inputs)
             current = map_node_regions(current, lambda g: rewrite_graph(g, self.rewrites))
             changed |= current.op is not node.op
@@ -197,7 +191,7 @@ class _Sweep:
             self.scope.nodes.append(node)
             return False
         for old, new in zip(node.outputs, results, strict=True):
-            self.replaced[old] = new
+            self.replaced[old.name] = new
             self.scope.alias(old, new)
         return True
 
@@ -219,13 +213,18 @@ class _Sweep:
         kind = type(node.op)
         if kind not in self.by_op:
             self.by_op[kind] = [r for r in self.rewrites if issubclass(kind, r.roots)]
+        candidates = self.by_op[kind]
+        if not candidates:
+            return None
+        static = all(map(_is_static, (*node.inputs, *node.outputs)))
         self.scope.current = node
-        for one in self.by_op[kind]:
-            found = one(self.scope, node)
-            if found is not None and found != node.outputs:
-                self.scope.current = None
-                return found
-        self.scope.current = None
+        try:
+            for one in candidates:
+                found = one(self.scope, node) if static or not one.static else None
+                if found is not None and found != node.outputs:
+                    return found
+        finally:
+            self.scope.current = None
         return None
 
     def claim(self, node: Node, news: tuple[Value, ...]) -> tuple[Value, ...] | None:
@@ -238,7 +237,7 @@ class _Sweep:
         claimed: dict[Value, Value] = {}
         for old, new in zip(node.outputs, news, strict=True):
             value: Value | None = new
-            if old in self.graph.outputs:
+            if old in self.outputs:
                 if not self.free(new) or new in claimed:
                     value = None if _is_copy(node, new) else self.copy(new)
                 if value is None:
