@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from agreement import Compiled, assert_agree
 
+from agreement import Compiled, assert_agree
 from ranvier.ir import interpret, parse_graph
 
 SCAN = """scan({carried}, {scanned}) {{body=graph @s(%p: float32[2], %q: float32[2]) {{
