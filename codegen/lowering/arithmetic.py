@@ -78,7 +78,8 @@ def mod(x: Expr, y: Expr) -> Expr:
         opposite = differ(r < zero, y < zero)
         if not is_float(x):
             return tirx.Select(tirx.And(tirx.NE(r, zero), opposite), r + y, r)
-        signed_zero = tirx.Select(y < zero, like(-0.0, x), zero)
+        # Constants would not do: TVM takes -0.0 and 0.0 for the same.
+        signed_zero = tirx.Select(y < zero, neg(magnitude(r)), magnitude(r))
         return tirx.Select(tirx.EQ(r, zero), signed_zero, tirx.Select(opposite, r + y, r))
 
     remainder = tirx.Var("remainder", x.ty)

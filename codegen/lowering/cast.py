@@ -32,8 +32,7 @@ def cast(
 def converted(ctx: Context, op: ops.Cast, x: Expr) -> Expr:
     """Return one number converted."""
     if op.dtype == "bool":
-        # TVM's comparison of NaN with 0 says that they do not differ.
-        return x if dtype_of(x) == "bool" else tirx.Not(tirx.EQ(x, like(0, x)))
+        return x if dtype_of(x) == "bool" else _nonzero(x)
     if op.dtype in INTEGERS:
         whole = truncated(ctx, x, op.dtype) if is_float(x) else x
         return _as(compute_dtype(op.dtype), whole)
@@ -47,6 +46,12 @@ def converted(ctx: Context, op: ops.Cast, x: Expr) -> Expr:
         x = tirx.Select(x > like(largest, x), like(largest, x), x)
         x = tirx.Select(x < like(-largest, x), like(-largest, x), x)
     return x
+
+
+def _nonzero(x: Expr) -> Expr:
+    different = tirx.NE(x, like(0, x))
+    # TVM compares such that NaN neither equals 0 nor differs from it.
+    return tirx.Or(different, is_nan(x)) if is_float(x) else different
 
 
 def truncated(ctx: Context, x: Expr, dtype: str) -> Expr:

@@ -18,7 +18,6 @@ elementwise(ops.GreaterEqual)(tirx.GE)
 elementwise(ops.And)(tirx.And)
 elementwise(ops.Or)(tirx.Or)
 elementwise(ops.Xor)(differ)
-elementwise(ops.Not)(tirx.Not)
 elementwise(ops.BitwiseAnd)(lambda x, y: x & y)
 elementwise(ops.BitwiseOr)(lambda x, y: x | y)
 elementwise(ops.BitwiseXor)(lambda x, y: x ^ y)
@@ -31,6 +30,16 @@ elementwise(ops.IsNan)(is_nan)
 def equal(x: Expr, y: Expr) -> Expr:
     """Return ``x == y``."""
     return tirx.Not(differ(x, y)) if dtype_of(x) == "bool" else tirx.EQ(x, y)
+
+
+@elementwise(ops.Not)
+def negation(x: Expr) -> Expr:
+    """Return ``not x``.
+
+    TVM rewrites a negated comparison to its opposite, which NaN fulfils no more than the
+    comparison; it does not look into a byte.
+    """
+    return tirx.EQ(tirx.Cast("int8", x), tirx.const(0, "int8"))
 
 
 @elementwise(ops.ShiftLeft)

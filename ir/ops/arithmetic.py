@@ -106,7 +106,9 @@ class Rem(Binary):
 
     def function(self, x: Array, y: Array) -> Any:
         """Return C's ``fmod``, or the remainder of the truncating integer division."""
-        return np.fmod(x, y) if x.dtype.kind == "f" else x - _truncated_quotient(x, y) * y
+        if x.dtype.kind == "f":
+            return np.fmod(x, y)
+        return np.where(y == 0, 0, x - _truncated_quotient(x, y) * y)
 
     def partials(self, emit: Emitter, x: Value, y: Value, z: Value, dz: Value) -> Partials:
         """Return ``dz`` and ``-dz * trunc(x / y)``."""

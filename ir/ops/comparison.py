@@ -216,7 +216,7 @@ class ShiftRight(Shift):
     def function(self, x: Array, y: Array) -> Any:
         """Return the shifted bits."""
         inside, amount = _shift(x, y)
-        return np.where(inside, x >> amount, np.where(x < 0, -1, 0))
+        return np.where(inside, x >> amount, np.where(x < 0, -1, 0).astype(x.dtype))
 
 
 @dataclass(frozen=True)
