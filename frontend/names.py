@@ -11,6 +11,7 @@ from typing import Any
 from onnx import GraphProto, NodeProto
 
 from ..errors import ModelError
+from .tensors import text
 
 
 def name(value: Any) -> str:
@@ -35,8 +36,14 @@ def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
 
 
 def captured(node: NodeProto) -> list[str]:
-    """Return the outer values that a node's subgraphs read, in order of first use."""
+    """Return the outer values that a node's subgraphs read, in order of first use.
+
+    A Gradient node captures the values that its attributes name: y, xs, zs.
+    """
     found: dict[str, None] = {}
+    if node.op_type == "Gradient" and node.domain == "ai.onnx.preview.training":
+        stated = {a.name: [a.s, *a.strings] for a in node.attribute}
+        found.update((text(n), None) for key in ("y", "xs", "zs") for n in stated.get(key, ()) if n)
     for graph in subgraphs(node):
         found.update(dict.fromkeys(_free(graph)))
     return list(found)

@@ -21,6 +21,7 @@ from . import (
     slicing,
     tensor,
     text,
+    training,
 )
 
 __all__ = [
@@ -43,4 +44,5 @@ __all__ = [
     "slicing",
     "tensor",
     "text",
+    "training",
 ]
