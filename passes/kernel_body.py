@@ -34,6 +34,7 @@ def label(nodes: Sequence[Node]) -> str:
     """Return the names of the ops, joined and cut to a readable length.
 
     >>> from ranvier.ir import Emitter
+    >>> from ranvier.ir import Emitter
     >>> emit = Emitter()
     >>> x = emit.constant(1.0)
     >>> y = emit(ops.Neg(), emit(ops.Exp(), x))
