@@ -83,6 +83,11 @@ def test_every_folder_with_modules_is_a_package() -> None:
     assert not lost, "without __init__.py these are not installed"
 
 
+def test_every_folder_has_its_page() -> None:
+    tops = {f for f in folders() if f.parent == ROOT} | {ROOT / "tests"}
+    assert sorted(f.name for f in tops if not (f / "README.md").exists()) == []
+
+
 def test_root_holds_only_modules_of_the_package() -> None:
     # In an editable installation every Python file of the root is a module of ranvier.
     assert {f.stem for f in ROOT.glob("*.py")} <= ROOT_MODULES
@@ -118,7 +123,9 @@ def test_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
     package = [n for n in names if n.startswith("ranvier/")]
     rest = [n for n in names if n not in package]
     assert all(n.partition("/")[0].endswith(".dist-info") for n in rest)
-    assert "ranvier/py.typed" in package
+    models = {f"ranvier/cli/models/{f.name}" for f in (ROOT / "cli/models").glob("*.onnx")}
+    others = {n for n in package if not n.endswith(".py")}
+    assert others == {"ranvier/py.typed"} | models
     expected = {
         "/".join(("ranvier", *f.relative_to(ROOT).parts))
         for f in python_files()
