@@ -12,7 +12,7 @@ from ..ir import ArrayAttribute, Graph, TensorType, Type
 from ..ir.ops import Onnx
 from .build import Builder, Model, Scope, build_body
 from .external import ExternalData
-from .schemas import schema_of
+from .schemas import NEWEST, schema_of
 from .tensors import ELEMENT_TYPES
 
 _CODES = {dtype: code for code, dtype in ELEMENT_TYPES.items()}
@@ -34,7 +34,8 @@ def function_body(op: Onnx, types: Sequence[Type | None], file: str) -> Graph | 
     if function is None:
         return None
     builder = Builder(Model(file, ExternalData(None)))
-    opsets = {o.domain: o.version for o in function.opset_import} or {op.domain: op.version}
+    opsets = {"": NEWEST[""], op.domain: op.version}
+    opsets.update((o.domain, o.version) for o in function.opset_import)
     defaults = schema_of(op.type, op.version, op.domain).attributes
     bindings = {
         name: _default(known.default_value)
