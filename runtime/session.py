@@ -215,13 +215,22 @@ class Session:
         if entry is None:
             found = self.artifact.find(key)
             assert found is not None
-            executor = Executor(found.program, found.library, found.weights)
+            executor = self._make_executor(found)
             entry = self._executors[key] = (executor, found)
             if len(self._executors) > _MAX_EXECUTORS:
                 self._executors.popitem(last=False)
         else:
             self._executors.move_to_end(key)
         return entry
+
+    def _make_executor(self, found: Specialisation) -> Executor:
+        target = self.artifact.target
+        if target.kind != "cpu":
+            raise UnsupportedError(
+                f"artifacts for target {target.name!r} can be built, saved and inspected; this "
+                "release executes those for cpu"
+            )
+        return Executor(found.program, found.library, found.weights)
 
     def _compile(self, key: Key, arrays: Sequence[Any]) -> Specialisation:
         if self._specialise is None:

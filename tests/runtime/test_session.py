@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import ctypes
+import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -98,6 +100,14 @@ def test_damage_shows_when_the_session_is_made(saved: Path) -> None:
         Session(saved)
 
 
+def test_artifacts_of_other_devices_are_not_executed(
+    model: ModelInfo, specialisation: Specialisation
+) -> None:
+    gpu = target_info(name="cuda{arch=sm_80}", kind="cuda", device="sm_80")
+    with pytest.raises(UnsupportedError, match=r"'cuda\{arch=sm_80\}' can be built"):
+        Session(Artifact(model, gpu, [specialisation]))
+
+
 def test_profile_tells_steps_and_outputs(session: Session, x: Any) -> None:
     profile = session.profile({"x": x})
     assert_agree(profile.outputs, expected(x))
@@ -134,6 +144,24 @@ def test_new_shapes_are_compiled_once_and_kept(
         assert_agree(session.run(None, {"x": x}), expected(x))
     assert asked == [("", (2, 3))]
     assert artifact.keys == (specialisation.key,)
+
+
+def test_threads_that_meet_a_new_shape_compile_it_once(
+    model: ModelInfo, specialisation: Specialisation, x: Any
+) -> None:
+    asked = []
+
+    def specialise(stage: str, arrays: Sequence[Any]) -> Specialisation:
+        asked.append(stage)
+        time.sleep(0.05)
+        return specialisation
+
+    session = Session(Artifact(model, target_info()), specialise=specialise)
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda _: session.run(None, {"x": x}), range(8)))
+    assert asked == [""]
+    for result in results:
+        assert_agree(result, expected(x))
 
 
 def test_a_compiler_that_gives_another_shape_is_found_out(
