@@ -41,6 +41,7 @@ def build_kernel(body: Graph, target: Target) -> Kernel:
 
     Args:
         body: the group; every value is a static tensor of numbers.
+        target: what it is scheduled for.
 
     Raises:
         UnsupportedError: an op or element type has no lowering.
@@ -126,7 +127,7 @@ def _constant(context: Context, value: Value, array: Array) -> Tensor:
     """Return a one-element parameter of a group as an immediate."""
     if array.size != 1:
         raise UnsupportedError(
-            f"parameter %{value.name} of a group has {array.size} elements; only scalars are inlined"
+            f"parameter %{value.name} of a group has {array.size} elements, expected one"
         )
     assert isinstance(value.type, TensorType)
     dtype = compute_dtype(value.type.dtype)

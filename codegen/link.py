@@ -31,7 +31,9 @@ def link_shared(obj: Path, library: Path, machine: str) -> None:
     command = [str(linker()), "ld.lld", "-shared", "-m", _EMULATION[machine]]
     command += ["--build-id=none", "-o", str(library), str(obj)]
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS)
+        done = subprocess.run(
+            command, check=False, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UnsupportedError(f"linking {library.name} failed: {error}") from error
     if done.returncode != 0:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Default CPU schedule: loop orders that let LLVM vectorise; templates replace it where it counts."""
+"""Default CPU schedule: loop orders that LLVM can vectorise; templates go before it."""
 
 from __future__ import annotations
 

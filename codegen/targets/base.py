@@ -37,7 +37,7 @@ class Target(ABC):
 
     @abstractmethod
     def build(self, program: Program, kernels: Mapping[str, Any], folder: Path) -> None:
-        """Compile a program's steps and kernels (TIR functions) into :data:`LIBRARY` in ``folder``."""
+        """Compile steps and kernels (TIR functions) into :data:`LIBRARY` in ``folder``."""
 
     def supports(self, op: Op, *types: Type) -> bool:
         """Whether kernels of this target can run ``op`` on operands of these types."""
