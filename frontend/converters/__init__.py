@@ -10,6 +10,7 @@ from . import (
     internal,
     loop,
     loss,
+    ml,
     normalization,
     quantization,
     random,
@@ -22,6 +23,7 @@ from . import (
     tensor,
     text,
     training,
+    trees,
 )
 
 __all__ = [
@@ -33,6 +35,7 @@ __all__ = [
     "internal",
     "loop",
     "loss",
+    "ml",
     "normalization",
     "quantization",
     "random",
@@ -45,4 +48,5 @@ __all__ = [
     "tensor",
     "text",
     "training",
+    "trees",
 ]

@@ -17,6 +17,7 @@ from .grid_sampling import *
 from .host import *
 from .imported import *
 from .linear import *
+from .lookup import *
 from .loss import *
 from .max_pooling import *
 from .normalization import *
@@ -26,6 +27,7 @@ from .recurrent import *
 from .reduction import *
 from .region import *
 from .resampling import *
+from .sampling import *
 from .shape import *
 from .signal import *
 from .softmax import *
