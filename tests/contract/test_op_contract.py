@@ -65,7 +65,8 @@ def test_evaluation_leaves_its_operands_alone(sample: Sample) -> None:
         sample.op.evaluate(*sample.inputs)
     for old, new in zip(before, sample.inputs, strict=True):
         if old is not None:
-            np.testing.assert_array_equal(old, np.asarray(new))
+            # Bytes, because NumPy does not know that the NaN of narrow types equal each other.
+            assert old.tobytes() == np.asarray(new).tobytes()
 
 
 @every_sample
@@ -114,9 +115,14 @@ def differentiable(sample: Sample) -> bool:
 
 
 def widened(sample: Sample) -> Sample:
-    """Return the sample with operands in float64, where the op takes them."""
+    """Return the sample with operands in float64, where the op takes them.
+
+    Floats of 8 bits and less stay: nearly all of their values are at kinks and ties.
+    """
     wide = tuple(
-        a.astype(np.float64) if isinstance(a, np.ndarray) and is_float(type_of(a)) else a
+        a.astype(np.float64)
+        if isinstance(a, np.ndarray) and is_float(type_of(a)) and a.dtype.itemsize > 1
+        else a
         for a in sample.inputs
     )
     try:
