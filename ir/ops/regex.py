@@ -9,6 +9,7 @@ CACM 1968; Cox, "Regular expression matching: the virtual machine approach", 200
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -231,11 +232,20 @@ def _folded(test: Test) -> Test:
     return lambda c: test(c) or test(c.lower()) or test(c.upper())
 
 
+def _unquoted(pattern: str) -> str:
+    r"""Return the pattern with what is between ``\Q`` and ``\E`` escaped one by one."""
+    pieces: list[str] = []
+    for piece in re.split(r"(\\Q.*?(?:\\E|\Z)|\\.)", pattern, flags=re.DOTALL):
+        quoted = piece.startswith("\\Q")
+        pieces.append(re.escape(piece[2:].removesuffix("\\E")) if quoted else piece)
+    return "".join(pieces)
+
+
 class _Parser:
     """Recursive descent over the pattern."""
 
     def __init__(self, pattern: str) -> None:
-        self.pattern = pattern
+        self.pattern = _unquoted(pattern)
         self.at = 0
         self.depth = 0
         self.flags: frozenset[str] = frozenset()
@@ -366,11 +376,6 @@ class _Parser:
         return character == ")"
 
     def _escape(self) -> Tree:
-        if self._accept("Q"):
-            end = self.pattern.find("\\E", self.at)
-            end = len(self.pattern) if end < 0 else end
-            text, self.at = self.pattern[self.at : end], min(end + 2, len(self.pattern))
-            return Sequence(tuple(self._literal(c) for c in text))
         for letter, place in (("b", "b"), ("B", "B"), ("A", "^"), ("z", "$")):
             if self._accept(letter):
                 return Assertion(place)
