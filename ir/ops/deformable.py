@@ -14,8 +14,8 @@ from ..types import FLOATS, Array, TensorType, Type
 from .convolution import check_groups
 from .elementwise import result_type, widened
 from .linear import MatMul
-from .sampling import Sampler, channels_last
-from .shape import Iota, Reshape, Transpose, slice_along
+from .sampling import SamplePoints
+from .shape import Concat, Iota, Reshape, slice_along
 from .sliding import Ints, Sliding, check_sliding
 from .terms import Term
 from .widening import Widened
@@ -89,16 +89,15 @@ class DeformConv(Widened):
         window, spatial = w.shape[2:], offset.shape[2:]
         n, rank, taps, size = x.shape[0], len(window), math.prod(window), math.prod(spatial)
         rows = n * self.offset_groups
-        data = np.moveaxis(x.reshape(rows, x.shape[1] // self.offset_groups, *x.shape[2:]), 1, -1)
-        shift = offset.reshape(rows, taps, rank, size)
-        at = [
-            (shift[:, :, axis] + self._base(axis, window, spatial)).reshape(rows, taps * size)
-            for axis in range(rank)
-        ]
-        columns = Sampler().evaluate(data, at).reshape(rows, taps, size, -1)
+        data = x.reshape(rows, x.shape[1] // self.offset_groups, *x.shape[2:])
+        shift = np.moveaxis(offset.reshape(rows, taps, rank, size), 2, -1)
+        base = np.stack([self._base(axis, window, spatial) for axis in range(rank)], -1)
+        points = (shift + base).astype(x.dtype).reshape(rows, taps * size, rank)
+        (columns,) = SamplePoints().evaluate(data, points)
+        columns = columns.reshape(rows, -1, taps, size)
         if mask:
-            columns = columns * mask[0].reshape(rows, taps, size, 1)
-        columns = columns.transpose(0, 3, 1, 2).reshape(n, self.groups, -1, size)
+            columns = columns * mask[0].reshape(rows, 1, taps, size)
+        columns = columns.reshape(n, self.groups, -1, size)
         weights = w.reshape(self.groups, w.shape[0] // self.groups, w.shape[1] * taps)
         result = np.matmul(weights, columns).reshape(n, w.shape[0], *spatial)
         return (result.astype(inputs[0].dtype),)
@@ -117,33 +116,35 @@ class DeformConv(Widened):
         taps, size = math.prod(window), math.prod(spatial)
         n, channels, *sizes = result_type(x).dims
         rows, each = n * self.offset_groups, channels // self.offset_groups
-        data = channels_last(emit, emit(Reshape((rows, each, *sizes)), x))
-        at = self._points(emit, offset, rows, window, spatial)
-        columns = Term(emit, Sampler().expand(emit, data, at))
+        data = emit(Reshape((rows, each, *sizes)), x)
+        points = self._points(emit, offset, rows, window, spatial)
+        columns = Term(emit, emit(SamplePoints(), data, points))
         if mask:
-            columns = columns * Term(emit, mask[0]).reshape(rows, taps * size, 1)
-        moved = emit(Transpose((0, 3, 1, 2)), columns.reshape(rows, taps, size, each).value)
+            factors = Term(emit, mask[0]).reshape(rows, 1, taps, size)
+            columns = columns.reshape(rows, each, taps, size) * factors
         outputs, per_group = result_type(w).dims[:2]
         inner = per_group * taps
         weights = emit(Reshape((self.groups, outputs // self.groups, inner)), w)
-        product = emit(MatMul(), weights, emit(Reshape((n, self.groups, inner, size)), moved))
+        moved = columns.reshape(n, self.groups, inner, size)
+        product = emit(MatMul(), weights, moved.value)
         return (emit(Reshape((n, outputs, *spatial)), product),)
 
     def _points(
         self, emit: Emitter, offset: Value, rows: int, window: Ints, spatial: Ints
-    ) -> list[Term]:
+    ) -> Value:
+        """Emit the positions that are read, (rows, taps * size, rank)."""
         rank, dtype = len(window), result_type(offset).dtype
         taps, size = math.prod(window), math.prod(spatial)
         shift = emit(Reshape((rows, taps, rank, size)), offset)
-        points = []
+        coordinates = []
         for axis in range(rank):
             k = Term(emit, emit(Iota(dtype, (1, *window, *spatial), 1 + axis)))
             p = Term(emit, emit(Iota(dtype, (1, *window, *spatial), 1 + rank + axis)))
             base = k * self.dilation[axis] + p * self.strides[axis] - self.low[axis]
             moved = Term(emit, slice_along(emit, shift, 2, axis, axis + 1))
             point = moved.reshape(rows, taps, size) + base.reshape(1, taps, size)
-            points.append(point.reshape(rows, taps * size))
-        return points
+            coordinates.append(point.reshape(rows, taps * size, 1).value)
+        return emit(Concat(2), *coordinates)
 
 
 __all__ = ["DeformConv"]

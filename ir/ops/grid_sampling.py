@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..op import Arrays, Types, Values
+from ..op import Arrays, Composite, Types, Values
 from ..types import FLOATS, Array, TensorType, Type
 from .elementwise import result_type, widened
-from .sampling import MODES, PADDINGS, Sampler, channels_first, channels_last
-from .shape import Iota, slice_along
+from .sampling import SamplePoints
+from .shape import Iota, Reshape, Reverse, slice_along
 from .terms import Numbers, Term
-from .widening import Widened
+from .widening import Widened, widen
 
 if TYPE_CHECKING:
     from ..emitter import Emitter
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class GridSample(Widened):
+class GridSample(Composite):
     """``y[n, c, o] = x(n, c, grid[n, o])``, ``x`` interpolated at points that are data.
 
     A point has one coordinate per spatial axis, that of the last axis first; -1 and 1 are the
@@ -45,57 +45,45 @@ class GridSample(Widened):
     padding: str = "zeros"
     align_corners: bool = False
 
-    @property
-    def sampler(self) -> Sampler:
-        """How elements are read."""
-        return Sampler(self.mode, self.padding, self.align_corners)
-
     def infer(self, *inputs: Type) -> Types:
         """Return the element type of ``x`` in the shape of the grid."""
         x, grid = self.tensors(inputs, 2)
-        if self.mode not in MODES or self.padding not in PADDINGS:
-            raise self.error(
-                f"mode={self.mode!r} must be one of {', '.join(MODES)}, "
-                f"padding={self.padding!r} one of {', '.join(PADDINGS)}"
-            )
-        if grid.dtype not in FLOATS or (x.dtype not in FLOATS and self.mode != "nearest"):
-            raise self.error(f"expected floats, found {x} and grid {grid}")
-        shapes_fit = x.rank == grid.rank >= 3 and x.shape[0] == grid.shape[0]
-        if not shapes_fit or grid.shape[-1] != x.rank - 2:
+        if x.rank < 3 or grid.rank != x.rank:
             raise self.error(f"grid {grid} does not hold points in {x}")
-        if 0 in x.dims[2:]:
-            raise self.error(f"{x} has no elements to interpolate")
+        count = math.prod(grid.dims[1:-1])
+        points = TensorType(grid.dtype, (grid.shape[0], count, grid.shape[-1]))
+        self._sampling.infer(x, points)
         return (TensorType(x.dtype, (*x.dims[:2], *grid.dims[1:-1])),)
 
-    def _position(self, g: Numbers, n: int) -> Numbers:
-        if self.align_corners:
-            return (g + 1) / 2 * (n - 1)
-        return ((g + 1) * n - 1) / 2
+    @property
+    def _sampling(self) -> SamplePoints:
+        return SamplePoints(self.mode, self.padding, self.align_corners)
 
     def evaluate(self, *inputs: Any) -> Arrays:
-        """Read the corners around each point."""
-        x, grid = map(widened, inputs)
-        points = grid.reshape(len(grid), math.prod(grid.shape[1:-1]), grid.shape[-1])
-        at = [
-            self._position(points[..., -1 - axis], n).astype(grid.dtype)
-            for axis, n in enumerate(x.shape[2:])
-        ]
-        y = self.sampler.evaluate(np.moveaxis(x, 1, -1), at)
-        shape = (*x.shape[:2], *grid.shape[1:-1])
-        return (np.moveaxis(y, -1, 1).reshape(shape).astype(inputs[0].dtype),)
+        """Turn the grid into points and sample."""
+        x, grid = inputs
+        reverse: Array = widened(grid)[..., ::-1].reshape(len(grid), -1, grid.shape[-1])
+        sizes = np.array(x.shape[2:], reverse.dtype)
+        if self.align_corners:
+            points = (reverse + 1) / 2 * (sizes - 1)
+        else:
+            points = ((reverse + 1) * sizes - 1) / 2
+        (y,) = self._sampling.evaluate(x, points)
+        return (y.reshape(*x.shape[:2], *grid.shape[1:-1]),)
 
-    def formula(self, emit: Emitter, *inputs: Value) -> Values:
-        """Emit the reads."""
+    def expand(self, emit: Emitter, *inputs: Value) -> Values:
+        """Emit the points and sample."""
         x, grid = inputs
         n, *spatial, rank = result_type(grid).dims
-        points = Term(emit, grid).reshape(n, math.prod(spatial), rank)
-        at = []
-        for axis, size in enumerate(result_type(x).dims[2:]):
-            k = rank - 1 - axis
-            coordinate = Term(emit, slice_along(emit, points.value, 2, k, k + 1))
-            at.append(self._position(coordinate.reshape(n, math.prod(spatial)), size))
-        y = self.sampler.expand(emit, channels_last(emit, x), at)
-        return (channels_first(emit, y, tuple(spatial)),)
+        first = emit(Reverse((len(spatial) + 1,)), widen(emit, grid))
+        points = Term(emit, first).reshape(n, math.prod(spatial), rank)
+        sizes = Term(emit, emit.constant(result_type(x).dims[2:], result_type(first).dtype))
+        if self.align_corners:
+            points = (points + 1) / 2 * (sizes - 1)
+        else:
+            points = ((points + 1) * sizes - 1) / 2
+        y = emit(self._sampling, x, points.value)
+        return (emit(Reshape((*result_type(x).dims[:2], *spatial)), y),)
 
 
 @dataclass(frozen=True)

@@ -4,18 +4,21 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ..types import Array
-from .elementwise import result_type
+from ..op import Arrays, Composite, Types, Values
+from ..types import FLOATS, Array, TensorType, Type
+from .elementwise import result_type, widened
 from .gather import GatherND
 from .interpolation import cubic_far, cubic_near
-from .shape import Reshape, Transpose
+from .shape import Reshape, Transpose, slice_along
 from .terms import Numbers, Term
+from .widening import narrow, widen
 
 if TYPE_CHECKING:
     from ..emitter import Emitter
@@ -49,17 +52,22 @@ def weights_of(mode: str, fraction: Numbers) -> tuple[tuple[int, Numbers], ...]:
 
 
 @dataclass(frozen=True)
-class Sampler:
-    """How points between elements are read.
+class SamplePoints(Composite):
+    """``y[n, c, p] = x(n, c, points[n, p])``, ``x`` interpolated between its elements.
+
+    Coordinates count elements, those of the first spatial axis come first.
+
+    Shapes: x (N, C, S...), points (N, P, d) with ``d`` spatial axes, result (N, C, P).
 
     Attributes:
-        mode: ``nearest`` (ties to even), ``linear`` or ``cubic``.
+        mode: ``nearest`` (ties to even), ``linear`` or ``cubic`` (coefficient -0.75).
         padding: what lies outside: ``zeros``, the ``border`` element, or the mirror image
             (``reflection``).
         align_corners: mirror images are about the outermost elements, not their outer edges;
-            a border or mirror point counts as outside from there on.
+            a point counts as outside from there on.
     """
 
+    name: ClassVar[str] = "sample_points"
     mode: str = "linear"
     padding: str = "zeros"
     align_corners: bool = True
@@ -69,13 +77,39 @@ class Sampler:
         """How far the array reaches beyond its outermost elements."""
         return 0.0 if self.align_corners else 0.5
 
+    def period(self, n: int) -> int:
+        """After how many elements mirror images of an axis repeat."""
+        return max(2 * n - 2, 1) if self.align_corners else 2 * n
+
+    def mirror(self, n: int) -> int:
+        """The sum of a position in a period and that of the element which it mirrors."""
+        return 2 * n - 2 if self.align_corners else 2 * n - 1
+
+    def infer(self, *inputs: Type) -> Types:
+        """Return one element per point and channel."""
+        x, points = self.tensors(inputs, 2)
+        if self.mode not in MODES or self.padding not in PADDINGS:
+            raise self.error(
+                f"mode={self.mode!r} must be one of {', '.join(MODES)}, "
+                f"padding={self.padding!r} one of {', '.join(PADDINGS)}"
+            )
+        if points.dtype not in FLOATS or (x.dtype not in FLOATS and self.mode != "nearest"):
+            raise self.error(f"expected floats, found {x} and points {points}")
+        if points.rank != 3 or x.rank < 3 or x.shape[0] != points.shape[0]:
+            raise self.error(f"expected (N, C, spatial...) and points (N, P, d): {x}, {points}")
+        if points.shape[2] != x.rank - 2 or 0 in x.dims[2:]:
+            raise self.error(f"points {points} do not fit the spatial axes of {x}")
+        return (TensorType(x.dtype, (*x.shape[:2], points.shape[1])),)
+
     # NumPy
 
-    def evaluate(self, x: Array, at: Sequence[Array]) -> Array:
-        """Return ``x`` (N, S..., C) at points given per spatial axis, each (N, P)."""
-        axes = [self._numpy_axis(c, n) for c, n in zip(at, x.shape[1:-1], strict=True)]
+    def evaluate(self, *inputs: Any) -> Arrays:
+        """Read the corners around each point."""
+        x, points = map(widened, inputs)
+        x = np.moveaxis(x, 1, -1)
+        axes = [self._numpy_axis(points[..., k], n) for k, n in enumerate(x.shape[1:-1])]
         batch = np.arange(x.shape[0])[:, None]
-        total = np.zeros((*at[0].shape, x.shape[-1]), x.dtype)
+        total = np.zeros((*points.shape[:2], x.shape[-1]), x.dtype)
         for corner in itertools.product(*axes):
             at_corner = (batch, *(index for index, _, _ in corner))
             value = x[at_corner]
@@ -84,7 +118,7 @@ class Sampler:
                 if weight is not None:
                     value = value * weight[..., None].astype(x.dtype)
             total += value
-        return total
+        return (np.moveaxis(total, -1, 1).astype(inputs[0].dtype),)
 
     def _numpy_axis(self, c: Array, n: int) -> list[tuple[Array, Array | None, Array | None]]:
         c = np.rint(c) if self.mode == "nearest" else c
@@ -114,27 +148,34 @@ class Sampler:
     def _numpy_index(self, index: Array, n: int) -> Array:
         if self.padding != "reflection":
             return np.clip(index, 0, n - 1)
-        period = 2 * n - 2 if self.align_corners else 2 * n
-        moved = np.mod(index, max(period, 1))
-        mirrored: Array = np.minimum(moved, (period if self.align_corners else period - 1) - moved)
+        moved = np.mod(index, self.period(n))
+        mirrored: Array = np.minimum(moved, self.mirror(n) - moved)
         return mirrored
 
     # Emitted
 
-    def expand(self, emit: Emitter, x: Value, at: Sequence[Term]) -> Value:
-        """Emit ``x`` (N, S..., C) at points given per spatial axis, each (N, P)."""
-        sizes = result_type(x).dims[1:-1]
-        axes = [self._axis(c, n) for c, n in zip(at, sizes, strict=True)]
+    def expand(self, emit: Emitter, *inputs: Value) -> Values:
+        """Emit the reads of the corners and their weighted sum."""
+        x, points = widen(emit, inputs[0]), widen(emit, inputs[1])
+        n, c, *sizes = result_type(x).dims
+        count = result_type(points).dims[1]
+        last = emit(Transpose((0, *range(2, len(sizes) + 2), 1)), x)
+        rows = emit(Reshape((n, math.prod(sizes), c)), last)
+        axes = [
+            self._axis(_coordinate(emit, points, k).reshape(n, count), size)
+            for k, size in enumerate(sizes)
+        ]
         total: Term | None = None
         for corner in itertools.product(*axes):
-            value = _read(emit, x, _flat([index for index, _, _ in corner], sizes))
+            at = _column(_flat([index for index, _, _ in corner], sizes))
+            value = Term(emit, emit(GatherND(1), rows, at.value))
             for _, weight, inside in corner:
                 value = value if inside is None else _column(inside).where(value, 0)
                 if weight is not None:
                     value = value * _column(weight).cast(result_type(x).dtype)
             total = value if total is None else total + value
         assert total is not None
-        return total.value
+        return (narrow(emit, emit(Transpose((0, 2, 1)), total.value), inputs[0]),)
 
     def _axis(self, c: Term, n: int) -> list[tuple[Term, Term | None, Term | None]]:
         c = c.round() if self.mode == "nearest" else c
@@ -163,9 +204,12 @@ class Sampler:
     def _index(self, index: Term, n: int) -> Term:
         if self.padding != "reflection":
             return index.clip(0, n - 1)
-        period = 2 * n - 2 if self.align_corners else 2 * n
-        moved = index % max(period, 1)
-        return moved.minimum((period if self.align_corners else period - 1) - moved)
+        moved = index % self.period(n)
+        return moved.minimum(self.mirror(n) - moved)
+
+
+def _coordinate(emit: Emitter, points: Value, axis: int) -> Term:
+    return Term(emit, slice_along(emit, points, 2, axis, axis + 1))
 
 
 def _column(term: Term) -> Term:
@@ -180,19 +224,4 @@ def _flat(indices: Sequence[Term], sizes: Sequence[int]) -> Term:
     return flat
 
 
-def _read(emit: Emitter, x: Value, at: Term) -> Term:
-    n, *_, c = result_type(x).dims
-    rows = emit(Reshape((n, result_type(x).size // max(n * c, 1), c)), x)
-    return Term(emit, emit(GatherND(1), rows, _column(at).value))
-
-
-def channels_last(emit: Emitter, x: Value) -> Value:
-    """Emit (N, C, S...) as (N, S..., C)."""
-    rank = result_type(x).rank
-    return emit(Transpose((0, *range(2, rank), 1)), x)
-
-
-def channels_first(emit: Emitter, x: Value, spatial: tuple[int, ...]) -> Value:
-    """Emit (N, P, C) as (N, C, spatial...), where P is the product of ``spatial``."""
-    n, _, c = result_type(x).dims
-    return emit(Reshape((n, c, *spatial)), emit(Transpose((0, 2, 1)), x))
+__all__ = ["SamplePoints"]

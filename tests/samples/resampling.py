@@ -65,6 +65,12 @@ SAMPLES = [
         rtol=2e-3,
         atol=1e-3,
     ),
+    Sample(ops.SamplePoints(), (_floats(2, 3, 4, 5), 3 + 2 * _grid(2, 4, 2)), atol=1e-5),
+    Sample(
+        ops.SamplePoints("nearest", "reflection", align_corners=False),
+        (_rng.integers(0, 99, (1, 2, 3)), 4 * _grid(1, 7, 1)),
+        "integers",
+    ),
     Sample(ops.GridSample(), (_floats(2, 3, 4, 4), _grid(2, 3, 2, 2)), atol=1e-5),
     *(
         Sample(
