@@ -3,7 +3,7 @@
 
 A group grows from the node whose result leaves it (its *sink*) backwards over producers all
 of whose readers are inside, so that diamonds such as ``x * sigmoid(x)`` close and exactly one
-result is written. What may join depends on how the sink reads it, see :func:`_joins`.
+result is written. What may join depends on how the group reads it.
 """
 
 from __future__ import annotations
@@ -98,6 +98,12 @@ class _Fusion:
                 if v in self.index:
                     self.readers.setdefault(self.index[v], set()).add(k)
 
+        # Ascending, because what may join a group depends on this of earlier nodes.
+        self.epilogues: set[int] = set()
+        for k, node in enumerate(graph.nodes):
+            if self.compilable[k] and node.op.kind in (Kind.ELEMENTWISE, Kind.INJECTIVE):
+                self.epilogues |= {k} if self.grow(k).anchor is not None else set()
+
     def run(self) -> Graph:
         demanded = set(self.graph.outputs)
         result: list[Node] = []
@@ -161,7 +167,7 @@ class _Fusion:
         if shared and not isinstance(node.op, _COPIED):
             return False
         reads = self.reads(group, k)
-        if not self.joins(group, node, reads):
+        if not self.joins(group, k, reads):
             return False
         group.reads[k] = reads
         if self.operands(group) > MAX_OPERANDS:
@@ -183,21 +189,23 @@ class _Fusion:
                     merged.update(operand_reads(user, position, group.reads[reader]))
         return merged
 
-    def joins(self, group: _Group, node: Node, reads: Reads) -> bool:
-        """Whether a producer may be computed where the group reads it.
+    def joins(self, group: _Group, k: int, reads: Reads) -> bool:
+        """Whether producer ``k`` may be computed where the group reads it.
 
         - An op alone never; a second anchor never.
         - Into the operand of an anchor that reads elements more than once (convolution,
           matrix product, softmax): a pure broadcast, which costs nothing to repeat.
-        - An anchor: if the sink has its elements in its order, the rest being an epilogue.
+        - An anchor, or what is its epilogue: if the sink has its elements in its order, so
+          that the rest is epilogue, too. Otherwise the epilogue stays with its anchor.
         - Anything else: if no element is computed more often than it would be on its own.
         """
-        kind, size = node.op.kind, sum(size_of(v) for v in node.outputs if self.uses[v])
-        if kind is Kind.OPAQUE:
+        node = self.nodes[k]
+        size = sum(size_of(v) for v in node.outputs if self.uses[v])
+        if node.op.kind is Kind.OPAQUE:
             return False
         if any(REPEATED in path for path in reads):
             return isinstance(node.op, ops.BroadcastTo)
-        if kind is Kind.REDUCTION:
+        if node.op.kind is Kind.REDUCTION or k in self.epilogues:
             at_sink = size_of(self.nodes[group.sink].outputs[0])
             return group.anchor is None and set(reads) == {()} and size == at_sink
         return isinstance(node.op, _FREE) or sum(reads.values()) <= size
