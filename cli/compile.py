@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,6 +21,8 @@ from .options import (
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from ..runtime.artifact import Artifact
 
 
 @click.command("compile", cls=Command)
@@ -48,16 +51,44 @@ def command(
     A model whose code depends on values (axes, sizes) is compiled by running it once on
     --inputs.
     """
+    from .tables import duration, size
+
+    if inputs is not None and shapes:
+        raise click.UsageError("give --shapes or --inputs, not both")
+    start = time.perf_counter()
+    artifact = _compile(model, output, (target, accuracy), shapes, inputs)
+    seconds = time.perf_counter() - start
+    data: dict[str, Any] = {
+        "artifact": str(output),
+        "target": artifact.target.name,
+        "specialisations": [str(key) for key in artifact.keys],
+        "bytes": sum(f.stat().st_size for f in output.iterdir()),
+        "seconds": seconds,
+    }
+
+    def render(console: Console) -> None:
+        console.print(f"{output}: {size(data['bytes'])} for {target}, {duration(seconds)}")
+        for key in data["specialisations"]:
+            console.print(f"  {key}")
+
+    return Output(data, render)
+
+
+def _compile(
+    model: Path,
+    output: Path,
+    how: tuple[str, str],
+    shapes: Sequence[Shapes],
+    inputs: Path | None,
+) -> Artifact:
+    """Compile and save; ``how`` is the target and the accuracy."""
     from ..compiler import Compiler
     from ..runtime.session import Session
     from .arrays import fit, load_arrays
     from .progress import progress
 
-    if inputs is not None and shapes:
-        raise click.UsageError("give --shapes or --inputs, not both")
-    start = time.perf_counter()
     with progress(f"loading {model}") as shown:
-        compiler = Compiler(model, target, accuracy, lambda p, *_: shown.say(f"pass {p.name}"))
+        compiler = Compiler(model, *how, lambda p, *_: shown.say(f"pass {p.name}"))
         if inputs is None:
             compiler.ahead(list(shapes) or None)
         else:
@@ -65,22 +96,4 @@ def command(
             session.run(None, fit(session.model.inputs, load_arrays(inputs)))
         shown.say(f"writing {output}")
         compiler.artifact.save(output)
-    artifact, seconds = compiler.artifact, time.perf_counter() - start
-    nbytes = sum(f.stat().st_size for f in output.iterdir())
-    keys = [str(key) for key in artifact.keys]
-    data = {
-        "artifact": str(output),
-        "target": artifact.target.name,
-        "specialisations": keys,
-        "bytes": nbytes,
-        "seconds": seconds,
-    }
-
-    def render(console: Console) -> None:
-        from .tables import duration, size
-
-        console.print(f"{output}: {size(nbytes)} for {artifact.target.name}, {duration(seconds)}")
-        for key in keys:
-            console.print(f"  {key}")
-
-    return Output(data, render)
+    return compiler.artifact

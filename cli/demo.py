@@ -18,6 +18,7 @@ from .command import Command, Output
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ..compiler import Compiler
     from ..ir.graph import Graph
     from ..ir.types import Array
     from .progress import Progress
@@ -161,48 +162,53 @@ def _run_graph(graph: Graph, *arrays: Array) -> Array:
 
 def _measure(name: str, feed: Mapping[str, Array], shown: Progress) -> tuple[Row, str]:
     """Compile, run, compare and time one network; return also its graph's text."""
-    from ..compiler import Compiler, bound_types
-    from ..ir.interpreter import interpret
+    from ..compiler import Compiler
     from ..runtime.session import Session
     from ..runtime.step_info import program_flops
     from .deviation import deviation
 
     path = FOLDER / f"{name}.onnx"
-    shapes = {key: array.shape for key, array in feed.items()}
     shown.say(f"{name}: compiling")
     start = time.perf_counter()
     compiler = Compiler(path, observe=lambda p, *_: shown.say(f"{name}: {p.name}"))
-    session = Session(compiler.ahead(shapes))
+    session = Session(compiler.ahead({key: array.shape for key, array in feed.items()}))
     compile_seconds = time.perf_counter() - start
     shown.say(f"{name}: running")
     (result,) = session.run(None, feed)
     run_seconds = _median(lambda: session.run(None, feed))
-
     shown.say(f"{name}: interpreting")
-    stage, _ = compiler.stage("", bound_types(compiler.model.graph, shapes), None)
-    start = time.perf_counter()
-    (expected,) = interpret(stage.graph, list(feed.values()))
-    interpreter_seconds = time.perf_counter() - start
-    found = deviation(result, expected)
-
+    expected, interpreter_seconds, text = _interpret(compiler, feed)
     shown.say(f"{name}: onnxruntime")
     peer, peer_seconds = _onnxruntime(path, feed)
+    found = deviation(result, expected)
     other = None if peer is None else deviation(result, peer)
     (specialisation,) = session.artifact.specialisations()
     row = Row(
-        name,
-        sum(a.size for a in compiler.model.graph.parameters.values()),
-        program_flops(specialisation.program),
-        len(specialisation.program.kernels),
-        compile_seconds,
-        run_seconds,
-        interpreter_seconds,
-        peer_seconds,
-        found.error,
-        None if other is None else other.error,
-        found.agrees and (other is None or other.agrees),
+        model=name,
+        parameters=sum(a.size for a in compiler.model.graph.parameters.values()),
+        flops=program_flops(specialisation.program),
+        kernels=len(specialisation.program.kernels),
+        compile_seconds=compile_seconds,
+        run_seconds=run_seconds,
+        interpreter_seconds=interpreter_seconds,
+        onnxruntime_seconds=peer_seconds,
+        interpreter_error=found.error,
+        onnxruntime_error=None if other is None else other.error,
+        agrees=found.agrees and (other is None or other.agrees),
     )
-    return row, str(stage.graph)
+    return row, text
+
+
+def _interpret(compiler: Compiler, feed: Mapping[str, Array]) -> tuple[Array, float, str]:
+    """Return the interpreter's result, its seconds, and the graph before any pass as text."""
+    from ..compiler import bound_types
+    from ..ir.interpreter import interpret
+
+    shapes = {key: array.shape for key, array in feed.items()}
+    stage, _ = compiler.stage("", bound_types(compiler.model.graph, shapes), None)
+    start = time.perf_counter()
+    (result,) = interpret(stage.graph, list(feed.values()))
+    return result, time.perf_counter() - start, str(stage.graph)
 
 
 def _onnxruntime(path: Path, feed: Mapping[str, Array]) -> tuple[Array | None, float | None]:
@@ -236,7 +242,7 @@ def _render(
     rows: list[Row],
     seconds: float,
 ) -> None:
-    from .tables import count, duration, table
+    from .tables import duration, table
 
     spacing = " x ".join(f"{d:.2f}" for d in facts["spacing_mm"])
     console.print(
@@ -250,29 +256,26 @@ def _render(
     lines = texts[first].splitlines()
     console.print("\n".join(line[: console.width] for line in lines[:_GRAPH_LINES]))
     console.print(f"  … {len(lines) - _GRAPH_LINES} more lines\n")
-    sizes = [
-        (r.model, count(r.parameters), count(r.flops), r.kernels, duration(r.compile_seconds))
-        for r in rows
-    ]
-    columns = ("network", ">parameters", ">FLOP", ">kernels", ">compiled in")
-    console.print(table("Networks", columns, sizes))
-    times = (
-        "network",
-        ">interpreter",
-        ">ranvier",
-        ">onnxruntime",
-        ">error",
-        ">vs onnxruntime",
-        "",
-    )
-    console.print(table("One image, one thread", times, [_timing(row) for row in rows]))
+    console.print(table("Networks", _SIZES, map(_sizes, rows)))
+    console.print(table("One image, one thread", _TIMES, map(_times, rows)))
     console.print(
         f"Errors are relative to the largest value. {duration(seconds)} in all. "
         "The weights are random: the results mean nothing."
     )
 
 
-def _timing(row: Row) -> tuple[Any, ...]:
+_SIZES = ("network", ">parameters", ">FLOP", ">kernels", ">compiled in")
+_TIMES = ("network", ">interpreter", ">ranvier", ">onnxruntime", ">error", ">vs onnxruntime", "")
+
+
+def _sizes(row: Row) -> tuple[Any, ...]:
+    from .tables import count, duration
+
+    compiled_in = duration(row.compile_seconds)
+    return row.model, count(row.parameters), count(row.flops), row.kernels, compiled_in
+
+
+def _times(row: Row) -> tuple[Any, ...]:
     from rich.text import Text
 
     from .tables import duration

@@ -22,6 +22,7 @@ from .options import (
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ..compiler import Compiler
     from .deviation import Deviation
     from .layers import Comparison, Layer
 
@@ -64,21 +65,24 @@ def command(
         comparison = compare_layers(compiler, check_feed(specs, feed), tolerance, shown.say)
         shown.say("running onnxruntime")
         peer, remark = _onnxruntime(model, feed)
-    outputs = [
-        _output(spec.name, value, reference, peer.get(spec.name), tolerance)
-        for spec, value, reference in zip(
-            compiler.artifact.model.outputs,
-            comparison.outputs,
-            comparison.reference,
-            strict=True,
-        )
-    ]
-    agree = all(o["agrees"] for o in outputs) and all(
-        layer.deviation.agrees for layer in comparison.layers
-    )
-    layers = [_describe(layer) for layer in comparison.layers]
-    data = {"agree": agree, "outputs": outputs, "onnxruntime": remark, "layers": layers}
+    data = _data(compiler, comparison, peer, remark, tolerance)
+    agree = data["agree"]
     return Output(data, lambda c: _render(c, comparison, data, show_all), 0 if agree else 1)
+
+
+def _data(
+    compiler: Compiler,
+    comparison: Comparison,
+    peer: Mapping[str, Any],
+    remark: str,
+    tolerance: float | None,
+) -> Json:
+    specs = compiler.artifact.model.outputs
+    pairs = zip(specs, comparison.outputs, comparison.reference, strict=True)
+    outputs = [_output(s.name, v, r, peer.get(s.name), tolerance) for s, v, r in pairs]
+    layers = [_describe(layer) for layer in comparison.layers]
+    agree = all(item["agrees"] for item in (*outputs, *layers))
+    return {"agree": agree, "outputs": outputs, "onnxruntime": remark, "layers": layers}
 
 
 def _onnxruntime(model: Path, feed: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
