@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
 import onnx.parser
-from onnx import ModelProto, helper
+from onnx import ModelProto
 
 from ranvier.errors import RanvierError
 from ranvier.frontend import ImportedModel, NeedsInputs, load, specialise
@@ -129,7 +130,7 @@ def edited(data: bytes, random: random.Random) -> bytes:
         fields = [f for f, _ in message.ListFields()]
         if fields:
             edit(message, random.choice(fields), random, list(names(model)))
-    return model.SerializeToString()
+    return bytes(model.SerializeToString())
 
 
 DAMAGES: tuple[Callable[[bytes, random.Random], bytes], ...] = (truncated, flipped, spliced, edited)
@@ -234,7 +235,7 @@ def structure(type: Type) -> Structure:
 def given(inputs: Any, structures: list[Structure], wanted: frozenset[str]) -> dict[str, Any]:
     pairs = (p for v, s in zip(inputs, structures, strict=True) for p in leaves(s, v.name))
     return {
-        name: helper.np.ones(type.dims).astype(numpy_dtype(type.dtype))
+        name: np.ones(type.dims).astype(numpy_dtype(type.dtype))
         for name, type in pairs
         if name in wanted
     }

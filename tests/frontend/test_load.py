@@ -51,7 +51,7 @@ def test_nodes_are_taken_as_they_are() -> None:
     assert clip.source == "first"
     assert op(elu).settings == (("alpha", 0.5),)
     assert elu.source == "Elu_1"
-    np.testing.assert_array_equal(graph.parameters["w"], np.float32([1, 2, 3, 4]))
+    np.testing.assert_array_equal(graph.parameters["w"], np.array([1, 2, 3, 4], np.float32))
 
 
 def test_an_imported_graph_prints_and_parses_back() -> None:
@@ -101,12 +101,12 @@ def test_initialisers_are_no_inputs(ir: int) -> None:
     ("attribute", "expected"),
     [
         ("value_int = 3", np.int64(3)),
-        ("value_ints = [3, 4]", np.int64([3, 4])),
+        ("value_ints = [3, 4]", np.array([3, 4], np.int64)),
         ("value_float = 0.5", np.float32(0.5)),
-        ("value_floats = [0.5]", np.float32([0.5])),
+        ("value_floats = [0.5]", np.array([0.5], np.float32)),
         ('value_string = "a"', np.array("a", object)),
         ('value_strings = ["a", "b"]', np.array(["a", "b"], object)),
-        ("value = int8[2] {1, -1}", np.int8([1, -1])),
+        ("value = int8[2] {1, -1}", np.array([1, -1], np.int8)),
     ],
 )
 def test_constants_become_parameters(attribute: str, expected: Any) -> None:
@@ -119,7 +119,9 @@ def test_constants_become_parameters(attribute: str, expected: Any) -> None:
 
 def sparse(indices: list[Any], dims: list[int]) -> Any:
     values = helper.make_tensor("s", TensorProto.FLOAT, [2], [5.0, 7.0])
-    return helper.make_sparse_tensor(values, numpy_helper.from_array(np.int64(indices)), dims)
+    return helper.make_sparse_tensor(
+        values, numpy_helper.from_array(np.array(indices, np.int64)), dims
+    )
 
 
 @pytest.mark.parametrize("indices", [[1, 5], [[0, 1], [1, 2]]])
@@ -231,7 +233,7 @@ def test_tensor_attributes_are_arrays() -> None:
     value = helper.make_attribute("value", helper.make_tensor("v", TensorProto.INT8, [1], [3]))
     model.graph.node[0].attribute.append(value)
     settings = dict(op(load(model).graph.nodes[0]).settings)
-    assert settings == {"value": ArrayAttribute(np.int8([3]))}
+    assert settings == {"value": ArrayAttribute(np.array([3], np.int8))}
 
 
 def test_what_the_file_says_of_itself() -> None:
@@ -246,7 +248,7 @@ def test_what_the_file_says_of_itself() -> None:
 
 def test_external_data(tmp_path: Path) -> None:
     model = parse("net (float[2] x) => (float[2] y) <float[2] w = {1,2}> { y = Add(x, w) }")
-    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.float32([1, 2]), "w"))
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(np.array([1, 2], np.float32), "w"))
     path = tmp_path / "m.onnx"
     onnx.save_model(model, path, save_as_external_data=True, location="w.bin", size_threshold=0)
     assert (tmp_path / "w.bin").exists()

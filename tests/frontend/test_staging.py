@@ -15,7 +15,11 @@ from ranvier.errors import ExecutionError, InputError
 from ranvier.frontend import NeedsInputs, Stage, StagedRunner, interpreted, specialise
 from ranvier.ir import Array, TensorType, Value, ops
 
-X = np.float32([[0, 1, 2], [3, 0, 5]])
+X = np.array([[0, 1, 2], [3, 0, 5]], np.float32)
+
+
+def float32(numbers: Any) -> Array:
+    return np.array(numbers, np.float32)
 
 
 def int64(*numbers: int) -> Array:
@@ -259,7 +263,7 @@ LOOP = """
 
 @pytest.mark.parametrize(("trips", "op"), [(0, ""), (-1, ""), (3, "add"), (50, "scan")])
 def test_counted_loops(trips: int, op: str) -> None:
-    x = np.float32([1, -1])
+    x = float32([1, -1])
     (stage,), (y, ys) = stages(LOOP, x, np.int64(trips))
     assert op in {"", *ops_of(stage)}
     sums = np.cumsum(np.arange(max(trips, 0)), dtype=np.float32)
@@ -275,7 +279,7 @@ def test_a_loop_whose_state_grows_is_written_out() -> None:
           y = Loop(n, c, x) <body = b (int64 i, bool ci, float[A] s) => (bool co, float[B] t)
             { co = Identity(ci) t = Concat<axis = 0>(s, x) }>
         }""",
-        np.float32([1, 2]),
+        float32([1, 2]),
     )
     assert set(ops_of(stage)) == {"concat"}
     np.testing.assert_array_equal(y, [1, 2] * 41)
@@ -295,7 +299,7 @@ WHILE = """
 
 
 def test_a_loop_that_data_end_is_compiled() -> None:
-    (stage,), (y, last) = stages(WHILE, np.float32([1, 0]))
+    (stage,), (y, last) = stages(WHILE, float32([1, 0]))
     assert "while_loop" in ops_of(stage)
     assert (y.tolist(), last) == ([128, 0], 6)
 
@@ -383,7 +387,7 @@ def test_control_flow_nests() -> None:
                        else_branch = eb () => (float[2] q) { q = Add(s, x) }>
           }>
         }""",
-        np.float32([1, 2]),
+        float32([1, 2]),
     )
     scan = next(n.op for n in stage.graph.nodes if isinstance(n.op, ops.Scan))
     assert "branch" in [n.op.name for n in scan.body.nodes]
@@ -407,7 +411,7 @@ SCAN = """
 @pytest.mark.parametrize("down", [0, 1])
 @pytest.mark.parametrize("back", [0, 1])
 def test_scans_run_along_any_axis_in_both_directions(down: int, back: int) -> None:
-    s, x = np.float32([1, 2]), np.arange(30, dtype=np.float32).reshape(3, 5, 2)
+    s, x = float32([1, 2]), np.arange(30, dtype=np.float32).reshape(3, 5, 2)
     text = SCAN.replace("DOWN", str(down)).replace("BACK", str(back))
     (stage,), (y, ys) = stages(text, s, x)
     assert "scan" in ops_of(stage)
@@ -435,8 +439,8 @@ def test_sequences_are_resolved() -> None:
           all = ConcatFromSequence<axis = 0>(less)
           joined = Concat<axis = 0>(first, all)
         }""",
-        [np.float32([1, 2]), np.float32([3, 4])],
-        np.float32([5, 6]),
+        [float32([1, 2]), float32([3, 4])],
+        float32([5, 6]),
         np.int64(-1),
     )
     assert stage.value_inputs == {"at"}
@@ -458,7 +462,7 @@ def test_a_sequence_crosses_a_stage() -> None:
           part = Gather(x, index)
           y = SequenceInsert(s, part)
         }""",
-        np.float32([0, 1, 0, 2, 0, 0, 0, 3]),
+        float32([0, 1, 0, 2, 0, 0, 0, 3]),
     )
     assert len(found) == 2
     assert y[1].tolist() == [1, 2, 3]
@@ -474,7 +478,7 @@ def test_optionals() -> None:
     model = imported("net (optional(float[2]) x) => (bool y) { y = OptionalHasElement(x) }")
     runner = StagedRunner(model, interpreted)
     assert run(runner, [None]) == np.False_
-    assert run(runner, [np.float32([1, 2])]) == np.True_
+    assert run(runner, [float32([1, 2])]) == np.True_
 
 
 def test_a_map_over_sequences() -> None:
@@ -484,8 +488,8 @@ def test_a_map_over_sequences() -> None:
           y = SequenceMap(a, x) <body = b (float[N] e, float[2] f) => (float[N] g)
             { g = Add(e, f) }>
         }""",
-        [np.float32([1, 2]), np.float32([3, 4])],
-        np.float32([10, 20]),
+        [float32([1, 2]), float32([3, 4])],
+        float32([10, 20]),
     )
     assert ops_of(stage) == ["add", "add"]
     assert [a.tolist() for a in y] == [[11, 22], [13, 24]]
