@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Samples of conversions; tests/unit/test_storage.py goes through all codes and edges."""
+"""Samples of conversions; tests/codegen/test_storage.py goes through all codes and edges."""
 
 from __future__ import annotations
 
