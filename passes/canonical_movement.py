@@ -135,6 +135,18 @@ def slice_of_concat(scope: Scope, node: Node) -> Value | None:
     return None
 
 
+@static_rewrite(ops.Slice)
+def slice_before_transpose(scope: Scope, node: Node) -> Value | None:
+    """Take the slice first, so that a transpose moves only what is read."""
+    inner = scope.producer(node.inputs[0], ops.Transpose)
+    if inner is None:
+        return None
+    permutation = op_of(inner, ops.Transpose).permutation
+    taken = dict(zip(permutation, op_of(node, ops.Slice).positions(), strict=True))
+    part = scope(_slice(tuple(taken[k] for k in range(len(permutation)))), inner.inputs[0])
+    return scope(inner.op, part)
+
+
 @static_rewrite(ops.Concat)
 def flatten_concats(scope: Scope, node: Node) -> Value | None:
     """Concatenate the operands of inner concatenations directly, without empty ones."""
@@ -243,6 +255,7 @@ MOVEMENT = (
     normalise_slices,
     merge_slices,
     slice_of_concat,
+    slice_before_transpose,
     flatten_concats,
     merge_reverses,
     merge_pads,

@@ -4,12 +4,16 @@
 from __future__ import annotations
 
 from ..ir import Graph
+from .canonical_movement import drop_unmoved, merge_reshapes, merge_transposes
 from .composite_activations import ACTIVATIONS
 from .composite_attention import attention as find_attention
 from .composite_attention import einsum
 from .composite_rows import ROWS
 from .registry import graph_pass
 from .rewriting import rewrite_graph
+
+# Of the transposes and reshapes around a summation's product most do nothing.
+_BETWEEN_PRODUCTS = (drop_unmoved, merge_reshapes, merge_transposes)
 
 
 @graph_pass("recognise-composites")
@@ -25,5 +29,5 @@ def recognise_composites(graph: Graph, *, attention: bool = True) -> Graph:
         attention: whether to look for attention. Without a kernel for the whole it is
             better left in parts, because masked rows cost it two more passes over the scores.
     """
-    rewrites = (*ACTIVATIONS, *ROWS, einsum, *((find_attention,) if attention else ()))
-    return rewrite_graph(graph, rewrites)
+    rewrites = (*ACTIVATIONS, *ROWS, einsum, *_BETWEEN_PRODUCTS)
+    return rewrite_graph(graph, (*rewrites, find_attention) if attention else rewrites)
