@@ -9,11 +9,13 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .codegen.build import Built, build
 from .codegen.locations import ArenaBuffer
 from .codegen.lowering.base import LOWERINGS
 from .codegen.targets import Target, parse_target
-from .errors import ArtifactError, InputError, RanvierError
+from .errors import ArtifactError, InputError, UnsupportedError
 from .frontend.load import load
 from .frontend.model import ImportedModel
 from .frontend.specialise import NeedsInputs, Stage, specialise
@@ -21,7 +23,7 @@ from .ir.graph import Graph
 from .ir.op import Composite, Op
 from .ir.printer import print_graph
 from .ir.structure import Structure, leaves, structures_of
-from .ir.types import TensorType, Type
+from .ir.types import TensorType, Type, numpy_dtype
 from .passes import run_passes
 from .passes.pipelines import CANONICAL, TARGET_READY
 from .passes.plan_memory import Buffer, plan
@@ -219,7 +221,8 @@ def run_canonical(graph: Graph, inputs: Sequence[Any], target: str = "cpu") -> l
     """Compile a canonical graph of static shapes and run it once."""
     chosen = parse_target(target)
     built = build_canonical(graph, chosen)
-    return Executor(built.program, built.library, built.weights).run(flatten(inputs))
+    arrays = [np.asarray(array) for array in flatten(inputs)]
+    return Executor(built.program, built.library, built.weights).run(arrays)
 
 
 def build_canonical(graph: Graph, target: Target) -> Built:
@@ -283,10 +286,6 @@ def _bound_type(name: str, type: Type, shape: Sequence[int] | None) -> Structure
 
 def _examples(structures: Sequence[Structure]) -> list[Any]:
     """Return arrays of these types that take no memory, to make a key of."""
-    import numpy as np
-
-    from .ir.types import numpy_dtype
-
     return [
         np.broadcast_to(np.zeros((), numpy_dtype(s.dtype)), s.dims)
         for s in structures
@@ -294,9 +293,7 @@ def _examples(structures: Sequence[Structure]) -> list[Any]:
     ]
 
 
-def _ahead_error(model: ImportedModel, needed: NeedsInputs) -> RanvierError:
-    from .errors import UnsupportedError
-
+def _ahead_error(model: ImportedModel, needed: NeedsInputs) -> UnsupportedError:
     names = ", ".join(sorted(needed.names))
     return UnsupportedError(
         f"{model.file}: the code depends on the values of {names}, which are not known ahead "
