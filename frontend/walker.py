@@ -127,12 +127,17 @@ class Walker:
         assert isinstance(node.op, Onnx)
         assert not isinstance(result, Expansion)
         entries = (result,) if isinstance(result, Value | Items | Absent) else tuple(result)
+        named: set[Entry] = set()
         for position, value in zip(node.op.results, node.outputs, strict=True):
             if position >= len(entries):
                 raise UnsupportedError(f"{self._where(node)}: has no result {position}")
             entry = entries[position]
             # The result keeps its name in the model if it was made here and has none yet.
-            if isinstance(entry, Value) and self.emit.made_since(mark, entry):
+            if (
+                isinstance(entry, Value)
+                and entry not in named
+                and self.emit.made_since(mark, entry)
+            ):
                 renamed = self.emit.rename(mark, entry, value.name)
                 entries = tuple(renamed if e == entry else e for e in entries)
                 self.checks[checks:] = [
@@ -140,6 +145,7 @@ class Walker:
                     for flag, message in self.checks[checks:]
                 ]
                 entry = renamed
+                named.add(entry)
             self.env[value.name] = entry
 
     def _spliced(self, node: Node, expansion: Expansion) -> list[Node]:

@@ -13,7 +13,9 @@ import pytest
 from onnx_text import imported, ops_of, stages
 from ranvier.errors import ExecutionError, InputError
 from ranvier.frontend import NeedsInputs, Stage, StagedRunner, interpreted, specialise
-from ranvier.ir import Array, TensorType, Value, ops
+from ranvier.frontend.convert import _REGISTRY as REGISTRY
+from ranvier.frontend.sketch import INTERNAL
+from ranvier.ir import Array, Graph, Node, TensorType, UnknownType, Value, ops
 
 X = np.array([[0, 1, 2], [3, 0, 5]], np.float32)
 
@@ -54,6 +56,19 @@ def test_results_keep_their_names() -> None:
     assert [n.output.name for n in stage.graph.nodes] == ["a", "y"]
     assert [n.source for n in stage.graph.nodes] == ["Neg_0", "Relu_1"]
     assert [v.name for v in stage.graph.outputs] == ["y"]
+
+
+def test_one_value_may_be_two_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(
+        REGISTRY, (INTERNAL, "Twice"), lambda c: [c.emit(ops.Relu(), c.operand(0))] * 2
+    )
+    x, y, z = (Value(n, TensorType("float32", (2,))) for n in "xyz")
+    op = ops.Onnx("Twice", 1, INTERNAL, (0,), (0, 1))
+    unknown = [Value(v.name, UnknownType()) for v in (y, z)]
+    graph = Graph("g", (x,), (Node(op, (x,), tuple(unknown)),), tuple(unknown))
+    stage = specialise(graph, [TensorType("float32", (2,))])
+    assert stage.graph.outputs == (y, y)
+    assert [slot.name for slot in stage.results] == ["y", "z"]
 
 
 def test_nodes_that_no_output_needs_are_not_converted() -> None:
