@@ -26,21 +26,49 @@ def roi_align(
         return (empty(ctx, shape, dtype),)
 
     def body(ins: Sequence[Any], outs: Sequence[Any]) -> Any:
-        return statements(lambda: _align(op, ins, outs[0], dtype))
+        return statements(lambda: _align(op, ins, outs[0], _Scratch(*outs[1:])))
 
-    return ctx.extern([(shape, dtype)], inputs, body, "roi_align")
+    specs = [(shape, dtype), *_Scratch.specs(dtype)]
+    return ctx.extern(specs, inputs, body, "roi_align")[:1]
 
 
-def _align(op: ops.RoiAlign, ins: Sequence[Any], out: Any, dtype: str) -> None:
+class _Scratch:
+    """Holds named values in memory.
+
+    TVM's simplifier writes values that are only named out wherever they are used, which grows
+    exponentially with a chain of them; it does not look behind loads.
+    """
+
+    SLOTS = 32
+
+    def __init__(self, numbers: Any, integers: Any) -> None:
+        self.buffers = {str(b.dtype): b for b in (numbers, integers)}
+        self.used = dict.fromkeys(self.buffers, 0)
+
+    @classmethod
+    def specs(cls, dtype: str) -> list[tuple[Dims, str]]:
+        """Return shapes and types of the buffers."""
+        return [((cls.SLOTS,), dtype), ((cls.SLOTS,), "int32")]
+
+    def __call__(self, value: Expr) -> Expr:
+        """Evaluate ``value`` here, once, and return how to read it."""
+        dtype = str(value.ty.dtype)
+        slot = self.used[dtype]
+        self.used[dtype] += 1
+        store(self.buffers[dtype], (slot,), value)
+        return load(self.buffers[dtype], (slot,))
+
+
+def _align(op: ops.RoiAlign, ins: Sequence[Any], out: Any, hold: _Scratch) -> None:
     x, boxes, batch = ins
     images, channels, height, width = map(int, x.shape)
-    count = int(out.shape[0])
+    count, dtype = int(out.shape[0]), str(out.dtype)
     start = 0.0 if op.mode == "avg" else -float("inf")
     with loops((count,)) as (r,):
-        edges = [bind(load(boxes, (r, k))) for k in range(4)]
-        image = bind(_clamped(tirx.Cast("int32", load(batch, (r,))), 0, images - 1))
-        rows = _Axis.of(op, edges[1], edges[3], op.size[0], height, dtype)
-        columns = _Axis.of(op, edges[0], edges[2], op.size[1], width, dtype)
+        edges = [load(boxes, (r, k)) for k in range(4)]
+        image = hold(_clamped(tirx.Cast("int32", load(batch, (r,))), 0, images - 1))
+        rows = _Axis.of(op, edges[1], edges[3], op.size[0], height, hold)
+        columns = _Axis.of(op, edges[0], edges[2], op.size[1], width, hold)
         with loops(op.size) as (i, j):
             with loops((channels,)) as (c,):
                 store(out, (r, c, i, j), tirx.const(start, dtype))
@@ -49,19 +77,19 @@ def _align(op: ops.RoiAlign, ins: Sequence[Any], out: Any, dtype: str) -> None:
                 with loops((columns.cells,)) as (m,):
                     sides = columns.neighbours(j, m)
                     corners = [(y, z, u * v) for y, u in (above, below) for z, v in sides]
-                    named = [(y, z, bind(weight)) for y, z, weight in corners]
+                    named = [(y, z, hold(weight)) for y, z, weight in corners]
                     with loops((channels,)) as (c,):
                         values = [load(x, (image, c, y, z)) * weight for y, z, weight in named]
                         total = load(out, (r, c, i, j))
-                        store(out, (r, c, i, j), _joined(op.mode, total, values))
+                        store(out, (r, c, i, j), _joined(op.mode, total, values, hold))
             with loops((channels,)) as (c,):
                 total = load(out, (r, c, i, j))
                 store(out, (r, c, i, j), _finished(op.mode, total, rows.cells * columns.cells))
 
 
-def _joined(mode: str, total: Expr, values: Sequence[Expr]) -> Expr:
+def _joined(mode: str, total: Expr, values: Sequence[Expr], hold: _Scratch) -> Expr:
     for value in values:
-        total = total + value if mode == "avg" else bind(propagating_max(total, bind(value)))
+        total = total + value if mode == "avg" else propagating_max(hold(total), hold(value))
     return total
 
 
@@ -80,43 +108,46 @@ class _Axis:
     each: Expr
     cells: Expr
     length: int
-    dtype: str
+    hold: _Scratch
 
     @classmethod
     def of(
-        cls, op: ops.RoiAlign, begin: Expr, end: Expr, bins: int, length: int, dtype: str
+        cls, op: ops.RoiAlign, begin: Expr, end: Expr, bins: int, length: int, hold: _Scratch
     ) -> _Axis:
+        dtype = str(begin.ty.dtype)
+
         def number(value: float) -> Expr:
             return tirx.const(value, dtype)
 
         offset = number(0.5 if op.half_pixel else 0)
-        start = bind(begin * number(op.spatial_scale) - offset)
-        extent = bind(end * number(op.spatial_scale) - offset - start)
+        start = hold(begin * number(op.spatial_scale) - offset)
+        extent = hold(end * number(op.spatial_scale) - offset - start)
         if not op.half_pixel:
-            extent = bind(tirx.Select(extent < number(1), number(1), extent))
-        each = bind(extent / number(bins))
+            extent = hold(tirx.Select(extent < number(1), number(1), extent))
+        each = hold(extent / number(bins))
         if op.sampling_ratio:
-            return cls(start, each, tirx.const(op.sampling_ratio, "int32"), length, dtype)
+            return cls(start, each, tirx.const(op.sampling_ratio, "int32"), length, hold)
         known = tirx.Select(tirx.isnan(each), number(0), tirx.ceil(each))
-        cells = bind(tirx.Cast("int32", _clamped(known, 0, MAX_SAMPLES)))
-        return cls(start, each, cells, length, dtype)
+        cells = hold(tirx.Cast("int32", _clamped(known, 0, MAX_SAMPLES)))
+        return cls(start, each, cells, length, hold)
 
     def neighbours(self, position: Expr, cell: Expr) -> list[tuple[Expr, Expr]]:
         """Return the elements around a sample of a bin, each with its weight."""
+        dtype, hold = str(self.start.ty.dtype), self.hold
 
         def number(value: float) -> Expr:
-            return tirx.const(value, self.dtype)
+            return tirx.const(value, dtype)
 
-        p, k, cells = (tirx.Cast(self.dtype, v) for v in (position, cell, self.cells))
-        c = bind(self.start + p * self.each + (k + number(0.5)) * self.each / cells)
-        inside = bind(tirx.And(c >= number(-1), c <= number(self.length)))
-        near = bind(tirx.Select(inside, _clamped(c, 0, self.length - 1), number(0)))
-        low = bind(tirx.Cast("int32", near))
-        high = bind(tirx.min(low + 1, tirx.const(self.length - 1, "int32")))
-        fraction = bind(near - tirx.Cast(self.dtype, low))
+        p, k, cells = (tirx.Cast(dtype, v) for v in (position, cell, self.cells))
+        c = hold(self.start + p * self.each + (k + number(0.5)) * self.each / cells)
+        inside = tirx.And(c >= number(-1), c <= number(self.length))
+        near = hold(tirx.Select(inside, _clamped(c, 0, self.length - 1), number(0)))
+        low = hold(tirx.Cast("int32", near))
+        high = hold(tirx.min(low + 1, tirx.const(self.length - 1, "int32")))
+        fraction = hold(near - tirx.Cast(dtype, low))
         return [
-            (low, bind(tirx.Select(inside, number(1) - fraction, number(0)))),
-            (high, bind(tirx.Select(inside, fraction, number(0)))),
+            (low, hold(tirx.Select(inside, number(1) - fraction, number(0)))),
+            (high, hold(tirx.Select(inside, fraction, number(0)))),
         ]
 
 

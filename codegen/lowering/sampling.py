@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from tvm import tirx
 
@@ -57,41 +58,57 @@ class _Axis:
         """Return a constant of the type of coordinates."""
         return self.ctx.const(value, self.points.dtype)
 
-    def coordinate(self, n: Expr, p: Expr) -> Expr:
-        """Return a point's coordinate, moved inside if that is how the outside is read."""
-        c = self.points(n, p, self.axis)
+    @cached_property
+    def coordinates(self) -> Tensor:
+        """The points' coordinates (N, P), moved inside if that is how the outside is read."""
+        c: Callable[[Expr, Expr], Expr] = lambda n, p: self.points(n, p, self.axis)  # noqa: E731
         if self.op.mode == "nearest":
-            c = tirx.nearbyint(c)
-        if self.op.padding != "zeros":
-            c = self._moved(self.ctx.let(c))
-        limited = propagating_min(self.ctx.let(c), self.number(self.length + 4))
-        return self.ctx.let(propagating_max(self.ctx.let(limited), self.number(-4)))
-
-    def _moved(self, c: Expr) -> Expr:
-        low, high = self.number(-self.op.margin), self.number(self.length - 1 + self.op.margin)
-        outside = tirx.Or(c < low, c > high)
+            c = self._step(lambda v: tirx.nearbyint(v), c)
         if self.op.padding == "border":
-            last = self.number(self.length - 1)
-            return tirx.Select(outside, tirx.max(tirx.min(c, last), self.number(0)), c)
+            c = self._step(self._at_border, c)
+        elif self.op.padding == "reflection":
+            c = self._step(self._mirrored, c)
+        c = self._step(lambda v: propagating_min(v, self.number(self.length + 4)), c)
+        return self._step(lambda v: propagating_max(v, self.number(-4)), c)
+
+    def _step(self, fn: Callable[[Expr], Expr], c: Callable[[Expr, Expr], Expr]) -> Tensor:
+        # One buffer per step: TVM's simplifier writes named values out wherever they are
+        # used, which grows exponentially with a chain of them; it does not look behind loads.
+        shape = (self.points.shape[0], self.points.shape[1])
+        return self.ctx.stage(shape, self.points.dtype, lambda n, p: fn(c(n, p)), "coordinates")
+
+    def _outside(self, c: Expr) -> Expr:
+        low, high = self.number(-self.op.margin), self.number(self.length - 1 + self.op.margin)
+        return tirx.Or(c < low, c > high)
+
+    def _at_border(self, c: Expr) -> Expr:
+        last = self.number(self.length - 1)
+        return tirx.Select(self._outside(c), tirx.max(tirx.min(c, last), self.number(0)), c)
+
+    def _mirrored(self, c: Expr) -> Expr:
         period = 2 * (self.length - 1 + 2 * self.op.margin)
         if period == 0:
-            return tirx.Select(outside, self.number(0), c)
+            return tirx.Select(self._outside(c), self.number(0), c)
+        low = self.number(-self.op.margin)
         turns = tirx.floor((c - low) / self.number(period))
         rest = self.ctx.let(c - low - turns * self.number(period))
         mirrored = tirx.min(rest, self.number(period) - rest) + low
-        return tirx.Select(outside, mirrored, c)
+        return tirx.Select(self._outside(c), mirrored, c)
 
     def indices(self) -> Tensor:
         """Return the element that each tap of each point reads, or :data:`OUTSIDE`."""
         first = -1 if self.op.mode == "cubic" else 0
 
-        def read(n: Expr, t: Expr, p: Expr) -> Expr:
-            c = self.coordinate(n, p)
+        def base(n: Expr, p: Expr) -> Expr:
+            c = self.coordinates(n, p)
             # A coordinate that is not a number reads outside; its weights are NaN.
             known = tirx.Select(tirx.isnan(c), self.number(-4), tirx.floor(c))
-            return self._index(self.ctx.let(tirx.Cast("int32", known) + (t + first)))
+            return tirx.Cast("int32", known)
 
-        return self.ctx.stage(self._shape, "int32", read, "indices")
+        bases = self.ctx.stage(self.coordinates.shape, "int32", base, "bases")
+        return self.ctx.stage(
+            self._shape, "int32", lambda n, t, p: self._index(bases(n, p) + (t + first)), "indices"
+        )
 
     @property
     def _shape(self) -> tuple[int, int, int]:
@@ -104,7 +121,7 @@ class _Axis:
             return tirx.Select(inside, index, tirx.const(OUTSIDE, "int32"))
         if self.op.padding == "border":
             return tirx.max(tirx.min(index, last), tirx.const(0, "int32"))
-        rest = self.ctx.let(tirx.floormod(index, tirx.const(self.op.period(self.length), "int32")))
+        rest = tirx.floormod(index, tirx.const(self.op.period(self.length), "int32"))
         return tirx.min(rest, tirx.const(self.op.mirror(self.length), "int32") - rest)
 
     def weights(self) -> Tensor | None:
@@ -113,19 +130,21 @@ class _Axis:
             return None
 
         def read(n: Expr, t: Expr, p: Expr) -> Expr:
-            c = self.coordinate(n, p)
-            f = self.ctx.let(c - tirx.floor(c))
+            c = self.coordinates(n, p)
+            f = c - tirx.floor(c)
             one = self.number(1)
             if self.op.mode == "linear":
                 return tirx.Select(t == 0, one - f, f)
             # Distances of the taps: 1 + f, f, 1 - f, 2 - f.
-            near = tirx.Select(t == 1, f, one - f)
-            far = tirx.Select(t == 0, one + f, self.number(2) - f)
-            inner = tirx.Or(t == 1, t == 2)
-            kernels = self._kernel(cubic_near, near), self._kernel(cubic_far, far)
-            return tirx.Select(inner, *kernels)
+            steps = tirx.Cast(self.points.dtype, t - 1)
+            return tirx.abs(steps - f)
 
-        return self.ctx.stage(self._shape, self.points.dtype, read, "weights")
+        distances = self.ctx.stage(self._shape, self.points.dtype, read, "weights")
+        if self.op.mode == "linear":
+            return distances
 
-    def _kernel(self, formula: object, distance: Expr) -> Expr:
-        return formula(self.ctx.let(distance), -0.75)  # type: ignore[operator]
+        def cubic(n: Expr, t: Expr, p: Expr) -> Expr:
+            distance, inner = distances(n, t, p), tirx.Or(t == 1, t == 2)
+            return tirx.Select(inner, cubic_near(distance, -0.75), cubic_far(distance, -0.75))
+
+        return self.ctx.stage(self._shape, self.points.dtype, cubic, "weights")
