@@ -19,8 +19,9 @@ from .base import (
     lowering,
     propagating_max,
     propagating_min,
+    wrapping,
 )
-from .elementwise import differ, elementwise, libm, like, wrapping
+from .elementwise import differ, elementwise, libm, like
 from .imperative import load, loops, repeat, statements, store, when
 
 
@@ -33,7 +34,7 @@ def add(x: Expr, y: Expr) -> Expr:
 @elementwise(ops.Sub)
 def sub(x: Expr, y: Expr) -> Expr:
     """Return ``x - y``."""
-    return x - y if is_float(x) else add(x, neg(y))
+    return wrapping(lambda a, b: a - b, x, y, signed=True)
 
 
 @elementwise(ops.Mul)
@@ -46,9 +47,7 @@ def mul(x: Expr, y: Expr) -> Expr:
 def neg(x: Expr) -> Expr:
     """Return ``-x``."""
     # 0 - x would be 0.0 for x = 0.0; for unsigned integers TVM takes it to be 0.
-    return (
-        x * like(-1, x) if is_float(x) else wrapping(lambda a: tirx.bitwise_not(a) + like(1, a), x)
-    )
+    return x * like(-1, x) if is_float(x) else add(tirx.bitwise_not(x), like(1, x))
 
 
 @elementwise(ops.Div)

@@ -73,8 +73,8 @@ def lowering_of(op: Op) -> Lowering:
 
 
 _REDUCERS: dict[str, Callable[..., Expr]] = {
-    "sum": lambda a, b: a + b,
-    "prod": lambda a, b: a * b,
+    "sum": lambda a, b: wrapping(lambda x, y: x + y, a, b),
+    "prod": lambda a, b: wrapping(lambda x, y: x * y, a, b),
     "max": lambda a, b: _once(b, lambda item: propagating_max(a, item)),
     "min": lambda a, b: _once(b, lambda item: propagating_min(a, item)),
     "any": lambda a, b: tirx.Or(a, b),
@@ -100,6 +100,39 @@ def propagating_min(a: Expr, b: Expr) -> Expr:
     if not is_float(a):
         return tirx.min(a, b)
     return tirx.Select(tirx.Or(a < b, tirx.isnan(a)), a, b)
+
+
+def wrapping(function: Callable[..., Expr], *operands: Expr, signed: bool = False) -> Expr:
+    """Return ``function`` of integers in arithmetic modulo a power of two.
+
+    TVM tells LLVM that sums and products of 32 and 64 bits never overflow, those of unsigned
+    integers neither, and LLVM may take a broken promise for any value it likes. So it is
+    computed with twice the bits, which LLVM takes back, and the upper half is dropped.
+
+    Args:
+        function: a sum, difference or product.
+        operands: integers of one type; floats are passed on as they are.
+        signed: compute with signed integers, because the exact result may be negative.
+    """
+    if is_float(operands[0]):
+        return function(*operands)
+    dtype = dtype_of(operands[0])
+    kind, bits = ("uint" if dtype.startswith("uint") else "int"), int(dtype.lstrip("uint"))
+    wide = f"{'int' if signed else kind}{2 * bits}"
+    return tirx.Cast(dtype, function(*(tirx.Cast(wide, _hidden(x, bits)) for x in operands)))
+
+
+def _hidden(x: Expr, bits: int) -> Expr:
+    """Return an integer constant in a form that TVM does not fold.
+
+    TVM takes a cast to fewer bits to keep the values that fit, and would fold a sum with the
+    largest number to that number.
+    """
+    if not isinstance(x, tirx.IntImm):
+        return x
+    dtype = dtype_of(x)
+    complement = ~int(x.value) % 2**bits if dtype.startswith("uint") else ~int(x.value)
+    return tirx.bitwise_not(tirx.const(complement, dtype))
 
 
 def is_float(expr: Expr) -> bool:

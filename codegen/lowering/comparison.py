@@ -9,7 +9,7 @@ from tvm import tirx
 
 from ...ir import TensorType, ops
 from .base import Context, Expr, Tensor, dtype_of, lowering
-from .elementwise import differ, elementwise, is_nan, like, wrapping
+from .elementwise import differ, elementwise, is_nan, like
 
 elementwise(ops.Less)(tirx.LT)
 elementwise(ops.LessEqual)(tirx.LE)
@@ -46,7 +46,7 @@ def negation(x: Expr) -> Expr:
 def shift_left(x: Expr, y: Expr) -> Expr:
     """Return ``x * 2**y``, or 0 where the shift is outside the width."""
     inside, amount = _amount(x, y)
-    return tirx.Select(inside, wrapping(lambda a, n: a << n, x, amount), like(0, x))
+    return tirx.Select(inside, x << amount, like(0, x))
 
 
 @elementwise(ops.ShiftRight)

@@ -32,25 +32,6 @@ def elementwise(op: type[Op]) -> Callable[[Scalar], Scalar]:
     return register
 
 
-def wrapping(function: Scalar, *operands: Expr) -> Expr:
-    """Return ``function`` of integers in arithmetic modulo a power of two.
-
-    LLVM may assume that arithmetic of signed integers does not overflow; it is done on
-    unsigned ones, whose overflow is defined.
-    """
-    dtype = dtype_of(operands[0])
-    if not dtype.startswith("int"):
-        return function(*operands)
-    return tirx.Cast(dtype, function(*map(_unsigned, operands)))
-
-
-def _unsigned(x: Expr) -> Expr:
-    dtype = f"u{dtype_of(x)}"
-    if isinstance(x, tirx.IntImm):  # folding the cast of a negative constant would fail
-        return tirx.const(int(x.value) % 2 ** int(dtype.removeprefix("uint")), dtype)
-    return tirx.Cast(dtype, x)
-
-
 def libm(name: str, *operands: Expr) -> Expr:
     """Return a call of a function of the C mathematics library.
 
@@ -76,4 +57,4 @@ def like(number: float | int | bool, x: Expr) -> Expr:
     return tirx.const(number, dtype_of(x))
 
 
-__all__ = ["Scalar", "differ", "elementwise", "is_float", "is_nan", "libm", "like", "wrapping"]
+__all__ = ["Scalar", "differ", "elementwise", "is_float", "is_nan", "libm", "like"]

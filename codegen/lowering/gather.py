@@ -18,6 +18,7 @@ from .base import (
     lowering,
     propagating_max,
     propagating_min,
+    wrapping,
 )
 from .imperative import bind, load, loops, statements, store
 from .shape import empty
@@ -133,9 +134,9 @@ def _combined(reduction: str, old: Expr, new: Expr) -> Expr:
     if reduction == "none":
         return new
     if reduction == "add":
-        return old + new
+        return wrapping(lambda a, b: a + b, old, new)
     if reduction == "mul":
-        return old * new
+        return wrapping(lambda a, b: a * b, old, new)
     return propagating_max(old, new) if reduction == "max" else propagating_min(old, new)
 
 

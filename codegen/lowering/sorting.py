@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from tvm import te, tirx
 
 from ...ir import TensorType, ops
-from .base import Context, Expr, Indices, Tensor, is_float, lowering, reduction_identity
+from .base import Context, Expr, Indices, Tensor, is_float, lowering, reduction_identity, wrapping
 from .imperative import bind, load, loops, repeat, statements, store, when
 from .shape import empty
 
@@ -102,7 +103,7 @@ def cumulative(
     axis, n = op.axis, x.shape[op.axis]
     if 0 in x.shape:
         return (empty(ctx, x.shape, x.dtype),)
-    start = ctx.const(op.start, x.dtype)
+    start, adds = ctx.const(op.start, x.dtype), isinstance(op, ops.CumSum)
 
     def body(ins: Sequence[Any], outs: Sequence[Any]) -> Any:
         def at(outer: Indices, step: Expr, inner: Indices) -> Indices:
@@ -116,7 +117,7 @@ def cumulative(
                 with loops((n - 1,)) as (k,), loops(x.shape[axis + 1 :]) as inner:
                     total = load(outs[0], at(outer, k, inner))
                     item = load(ins[0], at(outer, k if op.exclusive else k + 1, inner))
-                    joined = total + item if isinstance(op, ops.CumSum) else total * item
+                    joined = wrapping(operator.add if adds else operator.mul, total, item)
                     store(outs[0], at(outer, k + 1, inner), joined)
 
         return statements(build)
