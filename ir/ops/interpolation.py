@@ -20,6 +20,7 @@ COORDINATES = (
     "align_corners",
     "asymmetric",
     "tf_crop_and_resize",
+    "tf_half_pixel_for_nn",
 )
 ROUNDINGS = ("round_prefer_floor", "round_prefer_ceil", "floor", "ceil")
 
@@ -112,6 +113,8 @@ class AxisMap:
             return begin * (n - 1) + o * (end - begin) * (n - 1) / (whole - 1)
         if self.coordinates == "pytorch_half_pixel" and self.size == 1:
             return np.zeros_like(o)
+        if self.coordinates == "tf_half_pixel_for_nn":
+            return (o + 0.5) / scale
         points = (o + 0.5) / scale - 0.5
         if self.coordinates == "half_pixel_symmetric":
             points += n / 2 * (1 - self.size / whole)

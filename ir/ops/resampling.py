@@ -110,6 +110,7 @@ class Resize(Composite):
     - ``pytorch_half_pixel``: the same, or 0 if the output has length 1;
     - ``align_corners``: ``o * (n - 1) / (n * scale - 1)``;
     - ``asymmetric``: ``o / scale``;
+    - ``tf_half_pixel_for_nn``: ``(o + 0.5) / scale``;
     - ``tf_crop_and_resize``: from ``begin * (n - 1)`` to ``end * (n - 1)`` of the region.
 
     Tables of positions and weights are computed in float64; sums are carried out in float32
