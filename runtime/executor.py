@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import tvm_ffi
@@ -23,6 +23,19 @@ from .step_info import step_info
 Main = Callable[..., object]
 
 _NULL = ctypes.c_void_p(None)
+
+
+class ProgramExecutor(Protocol):
+    """What a session asks of the executor of any target."""
+
+    def run(self, arrays: Sequence[Any]) -> list[Any]:
+        """Return the outputs for ``arrays``."""
+
+    def run_bound(self, arrays: Sequence[Array], results: Sequence[Array]) -> None:
+        """Read and write the given arrays in place."""
+
+    def profile(self, arrays: Sequence[Any]) -> tuple[list[Any], list[tuple[KernelInfo, float]]]:
+        """Run step by step and time every step."""
 
 
 class Executor:
@@ -45,7 +58,7 @@ class Executor:
         self._inputs = [_Port(s, program.input_slot(k)) for k, s in enumerate(program.inputs)]
         self._outputs = [_Port(s, program.output_slot(k)) for k, s in enumerate(program.outputs)]
         self._hidden = {check.output for check in program.checks}
-        self._num_slots = 1 + max(_slots(program), default=-1)
+        self._num_slots = num_slots(program)
         self._segments = _segments(len(program.steps), sorted(self._hosts))
         # One arena per run in progress, kept for the next run.
         self._arenas: deque[Block] = deque()
@@ -226,12 +239,13 @@ def _load_main(library: Path) -> Main:
     return main
 
 
-def _slots(program: Program) -> list[int]:
+def num_slots(program: Program) -> int:
+    """Return how many host slots the program's inputs, outputs and host steps use."""
     slots = [s for s in (*program.input_slots, *program.output_slots) if s is not None]
     for _, step in program.host_steps():
         operands = (*step.inputs, *step.outputs)
         slots += [slot for o in operands if (slot := getattr(o, "slot", None)) is not None]
-    return slots
+    return 1 + max(slots, default=-1)
 
 
 def _segments(count: int, hosts: Sequence[int]) -> list[tuple[int, int]]:

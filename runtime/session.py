@@ -14,7 +14,7 @@ from ..errors import ArtifactError, ExecutionError, InputError, UnsupportedError
 from .artifact import Artifact, Specialisation
 from .dlpack import array_from_dlpack
 from .dtypes import Array
-from .executor import Executor, require_bindable
+from .executor import Executor, ProgramExecutor, require_bindable
 from .feeds import check_feed, closest
 from .keys import Key, key_of
 from .manifest import ModelInfo
@@ -72,7 +72,7 @@ class Session:
             artifact = Artifact.load(artifact)
         self.artifact = artifact
         self._specialise = specialise
-        self._executors: OrderedDict[Key, tuple[Executor, Specialisation]] = OrderedDict()
+        self._executors: OrderedDict[Key, tuple[ProgramExecutor, Specialisation]] = OrderedDict()
         self._lock = threading.RLock()
         self._bound_inputs: dict[str, Array] = {}
         self._bound_outputs: dict[str, Array] = {}
@@ -198,7 +198,9 @@ class Session:
             stage, arrays = following.name, _named(env, following.inputs)
         raise ExecutionError(f"the model runs through more than {_MAX_STAGES} stages")
 
-    def _executor(self, stage: str, arrays: Sequence[Any]) -> tuple[Executor, Specialisation]:
+    def _executor(
+        self, stage: str, arrays: Sequence[Any]
+    ) -> tuple[ProgramExecutor, Specialisation]:
         """Return the executor for a stage's inputs, compiled if it is not there yet."""
         free = key_of(arrays, (), stage)
         with self._lock:
@@ -210,7 +212,7 @@ class Session:
                     return self._prepare(key)
             return self._prepare(self._compile(free, arrays).key)
 
-    def _prepare(self, key: Key) -> tuple[Executor, Specialisation]:
+    def _prepare(self, key: Key) -> tuple[ProgramExecutor, Specialisation]:
         entry = self._executors.get(key)
         if entry is None:
             found = self.artifact.find(key)
@@ -223,13 +225,12 @@ class Session:
             self._executors.move_to_end(key)
         return entry
 
-    def _make_executor(self, found: Specialisation) -> Executor:
-        target = self.artifact.target
-        if target.kind != "cpu":
-            raise UnsupportedError(
-                f"artifacts for target {target.name!r} can be built, saved and inspected; this "
-                "release executes those for cpu"
-            )
+    def _make_executor(self, found: Specialisation) -> ProgramExecutor:
+        if self.artifact.target.kind == "cuda":
+            # Imported here: a machine without a GPU needs none of it.
+            from .cuda_executor import CudaExecutor
+
+            return CudaExecutor(found.program, found.library, found.weights)
         return Executor(found.program, found.library, found.weights)
 
     def _compile(self, key: Key, arrays: Sequence[Any]) -> Specialisation:

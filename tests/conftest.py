@@ -42,12 +42,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip tests that need a GPU, visibly, where there is none."""
     marked = [item for item in items if item.get_closest_marker("gpu")]
-    if marked and not _gpus():
+    if marked and not gpu_count():
         for item in marked:
             item.add_marker(pytest.mark.skip(reason="no CUDA device on this machine"))
 
 
-def _gpus() -> int:
+def gpu_count() -> int:
     """Return the number of CUDA devices that the driver reports."""
     try:
         driver = ctypes.CDLL("libcuda.so.1")
