@@ -252,8 +252,8 @@ def _render(
     console.print("Its pixels become an image by this graph, compiled like the networks:\n")
     console.print(window)
     first = MODELS[0]
-    console.print(f"The graph of {first}, before any pass:\n")
-    lines = texts[first].splitlines()
+    console.print(f"The graph of {first} before any pass, its weights left out:\n")
+    lines = [line for line in texts[first].splitlines() if not line.startswith("  param ")]
     console.print("\n".join(line[: console.width] for line in lines[:_GRAPH_LINES]))
     console.print(f"  … {len(lines) - _GRAPH_LINES} more lines\n")
     console.print(table("Networks", _SIZES, map(_sizes, rows)))
