@@ -64,9 +64,7 @@ class _Axis:
         c: Callable[[Expr, Expr], Expr] = lambda n, p: self.points(n, p, self.axis)  # noqa: E731
         if self.op.mode == "nearest":
             c = self._step(lambda v: tirx.nearbyint(v), c)
-        if self.op.padding == "border":
-            c = self._step(self._at_border, c)
-        elif self.op.padding == "reflection":
+        if self.op.padding == "reflection":
             c = self._step(self._mirrored, c)
         c = self._step(lambda v: propagating_min(v, self.number(self.length + 4)), c)
         return self._step(lambda v: propagating_max(v, self.number(-4)), c)
@@ -77,23 +75,16 @@ class _Axis:
         shape = (self.points.shape[0], self.points.shape[1])
         return self.ctx.stage(shape, self.points.dtype, lambda n, p: fn(c(n, p)), "coordinates")
 
-    def _outside(self, c: Expr) -> Expr:
-        low, high = self.number(-self.op.margin), self.number(self.length - 1 + self.op.margin)
-        return tirx.Or(c < low, c > high)
-
-    def _at_border(self, c: Expr) -> Expr:
-        last = self.number(self.length - 1)
-        return tirx.Select(self._outside(c), tirx.max(tirx.min(c, last), self.number(0)), c)
-
     def _mirrored(self, c: Expr) -> Expr:
+        low, high = self.number(-self.op.margin), self.number(self.length - 1 + self.op.margin)
+        outside = tirx.Or(c < low, c > high)
         period = 2 * (self.length - 1 + 2 * self.op.margin)
         if period == 0:
-            return tirx.Select(self._outside(c), self.number(0), c)
-        low = self.number(-self.op.margin)
+            return tirx.Select(outside, self.number(0), c)
         turns = tirx.floor((c - low) / self.number(period))
         rest = self.ctx.let(c - low - turns * self.number(period))
         mirrored = tirx.min(rest, self.number(period) - rest) + low
-        return tirx.Select(self._outside(c), mirrored, c)
+        return tirx.Select(outside, mirrored, c)
 
     def indices(self) -> Tensor:
         """Return the element that each tap of each point reads, or :data:`OUTSIDE`."""

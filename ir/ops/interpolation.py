@@ -102,6 +102,8 @@ class AxisMap:
         """Return where in the operand each element of the result is read."""
         o, n, scale = np.arange(self.size, dtype=np.float64), self.length, self.scale
         whole = scale * n  # the size of the result before it was rounded
+        if math.isclose(whole, self.size):  # a scale made from sizes may be off by rounding
+            whole = self.size
         if self.coordinates == "asymmetric":
             return o / scale
         if self.coordinates == "align_corners":

@@ -61,8 +61,8 @@ class SamplePoints(Composite):
 
     Attributes:
         mode: ``nearest`` (ties to even), ``linear`` or ``cubic`` (coefficient -0.75).
-        padding: what lies outside: ``zeros``, the ``border`` element, or the mirror image
-            (``reflection``).
+        padding: what lies outside: ``zeros``, the ``border`` element everywhere, or the mirror
+            image (``reflection``).
         align_corners: mirror images are about the outermost elements, not their outer edges;
             a point counts as outside from there on.
     """
@@ -122,9 +122,9 @@ class SamplePoints(Composite):
 
     def _numpy_axis(self, c: Array, n: int) -> list[tuple[Array, Array | None, Array | None]]:
         c = np.rint(c) if self.mode == "nearest" else c
-        if self.padding != "zeros":
+        if self.padding == "reflection":
             outside = (c < -self.margin) | (c > n - 1 + self.margin)
-            c = np.where(outside, self._numpy_inner(c, n), c).astype(c.dtype)
+            c = np.where(outside, self._numpy_mirrored(c, n), c).astype(c.dtype)
         c = np.clip(c, -4, n + 4)
         whole = np.floor(c)
         base = whole.astype(np.int64)
@@ -135,9 +135,7 @@ class SamplePoints(Composite):
             taps.append((self._numpy_index(index, n), weight, inside))
         return taps
 
-    def _numpy_inner(self, c: Array, n: int) -> Array:
-        if self.padding == "border":
-            return np.clip(c, 0, n - 1)
+    def _numpy_mirrored(self, c: Array, n: int) -> Array:
         period = n - 1 + 2 * self.margin
         if period == 0:
             return np.zeros_like(c)
@@ -179,9 +177,9 @@ class SamplePoints(Composite):
 
     def _axis(self, c: Term, n: int) -> list[tuple[Term, Term | None, Term | None]]:
         c = c.round() if self.mode == "nearest" else c
-        if self.padding != "zeros":
+        if self.padding == "reflection":
             outside = (c < -self.margin) | ((n - 1 + self.margin) - c < 0)
-            c = outside.where(self._inner(c, n), c)
+            c = outside.where(self._mirrored(c, n), c)
         c = c.clip(-4, n + 4)
         whole = c.floor()
         base = whole.cast("int32")
@@ -192,9 +190,7 @@ class SamplePoints(Composite):
             taps.append((self._index(index, n), weight, inside))
         return taps
 
-    def _inner(self, c: Term, n: int) -> Term:
-        if self.padding == "border":
-            return c.clip(0, n - 1)
+    def _mirrored(self, c: Term, n: int) -> Term:
         period = n - 1 + 2 * self.margin
         if period == 0:
             return c * 0
