@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from ranvier.ir import ops
@@ -24,12 +26,12 @@ def _grid(*shape: int) -> np.ndarray:
 _table = np.array([[0, 1], [2, 2], [1, 0]])
 _boxes = np.array([[0.3, 0.2, 3.4, 4.1], [1.2, 1.4, 2.2, 2.9], [-3.1, 2.3, 9.3, 9.9]], np.float32)
 _images = np.array([1, 0, 1])
-_up = {"axes": (2, 3), "sizes": (6, 7), "scales": (2.0, 1.75)}
-_down = {"axes": (2, 3), "sizes": (2, 3), "scales": (0.5, 0.75)}
+_up: dict[str, Any] = {"axes": (2, 3), "sizes": (6, 7), "scales": (2.0, 1.75)}
+_down: dict[str, Any] = {"axes": (2, 3), "sizes": (2, 3), "scales": (0.5, 0.75)}
 
 
-def _resize(direction: dict[str, tuple[float, ...]], label: str, **fields: object) -> Sample:
-    op = ops.Resize(**{**direction, **fields})  # type: ignore[arg-type]
+def _resize(direction: dict[str, Any], label: str, **fields: Any) -> Sample:
+    op = ops.Resize(**{**direction, **fields})
     shape = (1, 2, 3, 4) if direction is _up else (2, 1, 4, 4)
     return Sample(op, (_floats(*shape),), label)
 

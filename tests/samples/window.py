@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numpy as np
@@ -24,7 +25,7 @@ def _apart(*shape: int) -> np.ndarray:
     return (_rng.permutation(size).reshape(shape) - size / 2).astype(np.float32) / 4
 
 
-def _pool(kind: type[T], *window: int, **fields: Any) -> T:
+def _pool(kind: Callable[..., T], *window: int, **fields: Any) -> T:
     ones, zeros = (1,) * len(window), (0,) * len(window)
     given = {"strides": ones, "low": zeros, "high": zeros, "dilation": ones}
     return kind(window, **{**given, **fields})
