@@ -7,6 +7,7 @@ from ...ir import Value, ops
 from ...ir.ops.elementwise import result_type
 from ..convert import Conversion, converter
 from ..tensors import element_type
+from .windows import geometry
 
 
 @converter("QuantizeLinear")
@@ -74,3 +75,15 @@ def quantized_matmul(c: Conversion) -> Value:
     if len(left) == 1:
         del shape[-1 if len(right) == 1 else -2]
     return c.emit(ops.Reshape(tuple(shape)), y)
+
+
+@converter("QLinearConv")
+def quantized_conv(c: Conversion) -> Value:
+    """Emit the convolution; its padding is real zeros, that is zero points."""
+    data, weights = c.shape(0), c.shape(3)
+    if len(data) < 3 or len(weights) != len(data):
+        raise c.error(f"expected (N, C, spatial...) data and weights, found {data} and {weights}")
+    g = geometry(c, data[2:], weights[2:])
+    op = ops.QuantizedConv(g.strides, g.low, g.high, g.dilation, c.attr("group", 1))
+    bias = c.optional(8)
+    return c.emit(op, *(c.operand(k) for k in range(8)), *([] if bias is None else [bias]))
