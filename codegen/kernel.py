@@ -14,6 +14,7 @@ from ..errors import RanvierError, UnsupportedError
 from ..ir.graph import Graph, Node, Value
 from ..ir.op import Composite
 from ..ir.types import Array, TensorType
+from .bindings import bind_lets
 from .lowering import Context, Tensor, lowering_of
 from .lowering.base import LOWERINGS
 from .lowering.storage import compute_dtype, decode, encode, is_rounded, storage_dtype
@@ -212,7 +213,7 @@ def with_pointers(function: Any) -> Any:
         tirx.Var(f"p{k}", tvm.ir.PointerType(p.ty.dtype)) for k, p in enumerate(function.params)
     ]
     declared = [tirx.DeclBuffer(p, data=h) for p, h in zip(function.params, pointers, strict=True)]
-    body = tirx.SeqStmt([*declared, function.body])
+    body = tirx.SeqStmt([*declared, bind_lets(function.body)])
     return (
         tirx.PrimFunc(pointers, body, ret_type=function.ret_type)
         .with_attr("tirx.noalias", True)

@@ -14,6 +14,7 @@ import tvm
 from ...errors import TargetError
 from ...runtime.machine import TargetInfo, cpu_features, this_arch
 from ...runtime.program import Program
+from ..bindings import PIPELINE
 from ..emit import emit_module
 from ..link import link_shared
 from ..schedules.cpu import schedule_cpu
@@ -75,7 +76,7 @@ class CpuTarget(Target):
     def build(self, program: Program, kernels: Mapping[str, Any], folder: Path) -> None:
         """Compile ``main`` and the kernels to an object file and link it as a shared library."""
         module = emit_module(program, kernels)
-        built = tvm.compile(module, target=tvm.target.Target(self._tvm()))
+        built = tvm.compile(module, tvm.target.Target(self._tvm()), tir_pipeline=PIPELINE)
         built.mod.write_to_file(str(folder / "model.o"), "o")
         link_shared(folder / "model.o", folder / LIBRARY, self.machine)
         (folder / "model.o").unlink()
