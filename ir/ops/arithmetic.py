@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Elementwise arithmetic of two operands with NumPy broadcasting, and sign-like functions of one."""
+"""Elementwise arithmetic of two operands that broadcast, and sign-like functions of one."""
 
 from __future__ import annotations
 
