@@ -26,11 +26,14 @@ from ..ir import (
     TensorType,
     Type,
     Value,
+    dtype_name,
     numpy_dtype,
     ops,
 )
 from ..ir.op import Op
+from ..ir.types import FLOATS, INTEGERS
 from ..runtime.atomic import atomic_file
+from .operators import ML_VERSION, result_types
 
 Exporting: TypeAlias = "Callable[[Exporter, Any, Node, Names, Names], None]"
 Names: TypeAlias = Sequence[str]
@@ -38,7 +41,21 @@ Names: TypeAlias = Sequence[str]
 OLDEST, NEWEST = 13, 28
 """Opsets that can be written."""
 
+_FLOATS = dict.fromkeys(FLOATS - {"float64"}, "float32")
+_WIDER = (
+    _FLOATS,
+    _FLOATS | dict.fromkeys(INTEGERS - {"int64", "uint64"}, "int64"),
+)
+"""What to compute in where an operator lacks an element type, in the order of trying.
+
+Whole numbers wrap around when they are cast back, as they would have in their own type.
+"""
+
 _EXPORTERS: dict[type[Op], tuple[int, Exporting]] = {}
+
+
+class ElementTypeError(Exception):
+    """An operator does not take an element type; caught in this module."""
 
 
 def exporter(*kinds: type[Op], since: int = OLDEST) -> Callable[[Exporting], Exporting]:
@@ -71,6 +88,7 @@ def export(graph: Graph, opset: int = 20, hidden: Sequence[int] = ()) -> ModelPr
         raise UnsupportedError(f"opset {opset} cannot be written; choose {OLDEST} to {NEWEST}")
     e = Exporter(opset)
     names = {v: e.reserve(v.name) for v in graph.inputs}
+    e.declare(graph.inputs, names)
     e.graph(graph, names)
     outputs = [v for k, v in enumerate(graph.outputs) if k not in hidden]
     written = [e.output(names[v]) for v in outputs]
@@ -81,7 +99,7 @@ def export(graph: Graph, opset: int = 20, hidden: Sequence[int] = ()) -> ModelPr
         [value_info(name, v.type) for name, v in zip(written, outputs, strict=True)],
         e.initializers,
     )
-    imports = [helper.make_opsetid("", opset)]
+    imports = [helper.make_opsetid(*item) for item in e.domains.items()]
     model = helper.make_model(body, opset_imports=imports, producer_name="ranvier")
     model.ir_version = helper.find_min_ir_version_for(imports)
     return model
@@ -104,22 +122,41 @@ class Exporter:
 
     Attributes:
         opset: version of ai.onnx that is written.
+        dtypes: element types of values by name, where they are known.
+        domains: versions of the operator sets in use.
     """
 
     def __init__(self, opset: int) -> None:
         self.opset = opset
         self.nodes: list[NodeProto] = []
         self.initializers: list[TensorProto] = []
+        self.dtypes: dict[str, str] = {}
+        self.domains = {"": opset}
         self._taken: set[str] = set()
         self._outputs: set[str] = set()
 
     # For exporters
 
-    def node(self, type: str, inputs: Names, outputs: Names, **attributes: Any) -> None:
-        """Append a node; attributes that are ``None`` are left out."""
+    def node(
+        self, type: str, inputs: Names, outputs: Names, domain: str = "", **attributes: Any
+    ) -> None:
+        """Append a node; attributes that are ``None`` are left out.
+
+        Raises:
+            ElementTypeError: the operator does not take an operand's element type.
+        """
         given = {k: v for k, v in attributes.items() if v is not None}
+        version = self.domains.setdefault(domain, ML_VERSION)
+        dtypes = [self.dtypes.get(name) for name in inputs]
+        results, problem = result_types(type, version, domain, dtypes, given)
+        if problem:
+            raise ElementTypeError(problem)
+        for output, dtype in zip(outputs, results, strict=False):
+            if dtype is not None:
+                self.dtypes[output] = dtype
         name = self.reserve(f"{type}_{len(self.nodes)}")
-        self.nodes.append(helper.make_node(type, list(inputs), list(outputs), name, **given))
+        made = helper.make_node(type, list(inputs), list(outputs), name, domain=domain, **given)
+        self.nodes.append(made)
 
     def then(self, type: str, *inputs: str, **attributes: Any) -> str:
         """Append a node with one result and return its name."""
@@ -131,6 +168,7 @@ class Exporter:
         """Add an initialiser and return its name."""
         name = self.fresh("constant")
         self.initializers.append(tensor(array, name))
+        self.dtypes[name] = dtype_name(array.dtype)
         return name
 
     def ints(self, values: Sequence[int]) -> str:
@@ -140,6 +178,20 @@ class Exporter:
     def scalar(self, number: float, dtype: str) -> str:
         """Add a scalar and return its name."""
         return self.constant(np.asarray(number, numpy_dtype(dtype)))
+
+    def cast(self, name: str, dtype: str) -> str:
+        """Append a cast and return its result."""
+        return self.then("Cast", name, to=onnx_dtype(dtype))
+
+    def reshape(self, x: str, shape: Sequence[int], output: str) -> None:
+        """Append a reshape to exactly ``shape``: a size of 0 is no "as in the operand"."""
+        if 0 not in shape or self.opset >= 14:
+            literal = 1 if 0 in shape else None
+            self.node("Reshape", [x, self.ints(shape)], [output], allowzero=literal)
+        else:
+            dtype = self.dtypes[x]
+            empty = np.zeros(shape, object if dtype == "string" else numpy_dtype(dtype))
+            self.node("Identity", [self.constant(empty)], [output])
 
     def expand(self, node: Node, inputs: Names, outputs: Names) -> None:
         """Write a composite op as its expansion."""
@@ -169,6 +221,12 @@ class Exporter:
 
     # The whole
 
+    def declare(self, values: Sequence[Value], names: Mapping[Value, str]) -> None:
+        """Note the element types of values."""
+        for value in values:
+            if isinstance(value.type, TensorType):
+                self.dtypes[names[value]] = value.type.dtype
+
     def graph(self, graph: Graph, names: dict[Value, str]) -> None:
         """Append parameters and nodes of ``graph``; ``names`` has its inputs and gets the rest."""
         for key, array in graph.parameters.items():
@@ -176,6 +234,7 @@ class Exporter:
             if value is not None:
                 names[value] = self.reserve(key)
                 self.initializers.append(tensor(array, names[value]))
+                self.dtypes[names[value]] = dtype_name(array.dtype)
         for node in graph.nodes:
             names.update((v, self.reserve(v.name)) for v in node.outputs)
             self.write(node, [names[v] for v in node.inputs], [names[v] for v in node.outputs])
@@ -188,7 +247,7 @@ class Exporter:
         """
         since, function = _EXPORTERS.get(type(node.op), (NEWEST + 1, None))
         if function is not None and since <= self.opset:
-            function(self, node.op, node, inputs, outputs)
+            self._write_as(function, node, inputs, outputs)
         elif isinstance(node.op, Composite):
             self.expand(node, inputs, outputs)
         elif isinstance(node.op, ops.Fused):
@@ -198,6 +257,59 @@ class Exporter:
             raise UnsupportedError(
                 f"export: op {node.op.name} {needs} (writing opset {self.opset})"
             )
+
+    def _write_as(self, function: Exporting, node: Node, inputs: Names, outputs: Names) -> None:
+        """Call an exporter; where its operator lacks the element type, find a way around.
+
+        A composite is expanded; narrow numbers are computed in wider ones and rounded.
+        """
+        nodes, initializers = len(self.nodes), len(self.initializers)
+        try:
+            function(self, node.op, node, inputs, outputs)
+        except ElementTypeError as error:
+            del self.nodes[nodes:], self.initializers[initializers:]
+            if isinstance(node.op, Composite):
+                self.expand(node, inputs, outputs)
+            elif not self._write_widened(function, node, inputs, outputs):
+                raise UnsupportedError(f"export: op {node.op.name}: {error}") from error
+
+    def _write_widened(
+        self, function: Exporting, node: Node, inputs: Names, outputs: Names
+    ) -> bool:
+        """Write an op on narrow numbers in wider ones; return whether that is possible."""
+        if isinstance(node.op, ops.Cast | ops.Bitcast) or node.op.regions():
+            return False
+        nodes, initializers = len(self.nodes), len(self.initializers)
+        for wider in _WIDER:
+            try:
+                self._write_in(wider, function, node, inputs, outputs)
+                return True
+            except ElementTypeError:
+                del self.nodes[nodes:], self.initializers[initializers:]
+        return False
+
+    def _write_in(
+        self, wider: dict[str, str], function: Exporting, node: Node, inputs: Names, outputs: Names
+    ) -> None:
+        """Write an op with the element types ``wider`` has for its own; round the results."""
+        values = dict.fromkeys((*node.inputs, *node.outputs))
+        wide = {v: Value(v.name, _widened(v.type, wider)) for v in values}
+        operands = [
+            n if wide[v].type == v.type else self.cast(n, _dtype(wide[v]))
+            for v, n in zip(node.inputs, inputs, strict=True)
+        ]
+        results = [
+            n if wide[v].type == v.type else self.fresh(n)
+            for v, n in zip(node.outputs, outputs, strict=True)
+        ]
+        changed = [tuple(wide[v] for v in vs) for vs in (node.inputs, node.outputs)]
+        function(self, node.op, Node(node.op, *changed), operands, results)
+        for value, result, output in zip(node.outputs, results, outputs, strict=True):
+            if result != output:
+                # Numbers of eight bits that overflow become NaN or infinite, not the largest.
+                saturate = 0 if _dtype(value).startswith("float8") else None
+                number = onnx_dtype(_dtype(value))
+                self.node("Cast", [result], [output], to=number, saturate=saturate)
 
     def output(self, name: str) -> str:
         """Return a name for a graph output: an input or a value given twice needs another."""
@@ -218,11 +330,12 @@ class Exporter:
             name: of the GraphProto.
         """
         inner = Exporter(self.opset)
-        inner._taken = self._taken
+        inner._taken, inner.dtypes, inner.domains = self._taken, self.dtypes, self.domains
         names = {
             v: formal[k] if k in formal else self.reserve(v.name)
             for k, v in enumerate(graph.inputs)
         }
+        inner.declare(graph.inputs, names)
         inner.graph(graph, names)
         results = [inner.output(names[v]) for v in graph.outputs]
         return helper.make_graph(
@@ -232,6 +345,17 @@ class Exporter:
             [value_info(n, v.type) for n, v in zip(results, graph.outputs, strict=True)],
             inner.initializers,
         )
+
+
+def _widened(type: Type, wider: Mapping[str, str]) -> Type:
+    if isinstance(type, TensorType):
+        return TensorType(wider.get(type.dtype, type.dtype), type.shape)
+    return type
+
+
+def _dtype(value: Value) -> str:
+    assert isinstance(value.type, TensorType)
+    return value.type.dtype
 
 
 def _values(graph: Graph) -> list[Value]:

@@ -1,6 +1,26 @@
 # SPDX-License-Identifier: MIT
 """How ops are written as ONNX operators, by family; importing this package fills the registry."""
 
-from . import composite, control, elementwise, movement, neural, reduction, selection
+from . import (
+    boxes,
+    composite,
+    control,
+    elementwise,
+    movement,
+    neural,
+    reduction,
+    selection,
+    text,
+)
 
-__all__ = ["composite", "control", "elementwise", "movement", "neural", "reduction", "selection"]
+__all__ = [
+    "boxes",
+    "composite",
+    "control",
+    "elementwise",
+    "movement",
+    "neural",
+    "reduction",
+    "selection",
+    "text",
+]

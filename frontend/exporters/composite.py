@@ -8,8 +8,6 @@ from typing import Any
 from ...ir import Node, TensorType, ops
 from ..export import Exporter, Names, exporter, onnx_dtype
 
-Attributes = dict[str, str]
-
 
 def _direct(kind: Any, type: str, since: int = 13, **names: str) -> None:
     """Register an exporter that renames attributes: ONNX name to field."""
@@ -90,4 +88,13 @@ def dequantize(e: Exporter, op: ops.Dequantize, node: Node, inputs: Names, outpu
     """Write a dequantisation."""
     if op.block and e.opset < 21:
         raise op.error("blocks of scales need opset 21")
-    e.node("DequantizeLinear", inputs, outputs, axis=op.axis, block_size=op.block or None)
+    result, scale = (v.type for v in (node.outputs[0], node.inputs[1]))
+    assert isinstance(result, TensorType)
+    assert isinstance(scale, TensorType)
+    attributes: dict[str, Any] = {"axis": op.axis, "block_size": op.block or None}
+    if result.dtype != scale.dtype:
+        if e.opset < 23:
+            e.expand(node, inputs, outputs)
+            return
+        attributes["output_dtype"] = onnx_dtype(result.dtype)
+    e.node("DequantizeLinear", inputs, outputs, **attributes)

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from ...ir import Node, TensorType, ops
 from ...ir.op import Op
 from ..export import Exporter, Names, exporter, onnx_dtype
@@ -34,6 +36,8 @@ _BITWISE: dict[type[Op], str] = {
 
 def _same(e: Exporter, op: Op, node: Node, inputs: Names, outputs: Names) -> None:
     name = _SAME.get(type(op)) or _BITWISE[type(op)]
+    if name == "Neg" and dtype_of(node).startswith("u"):
+        name, inputs = "Sub", [e.scalar(0, dtype_of(node)), *inputs]
     e.node(name, inputs, outputs)
 
 
@@ -94,6 +98,34 @@ def log1p(e: Exporter, op: Any, node: Node, inputs: Names, outputs: Names) -> No
     two = e.scalar(2, dtype)
     ratio = e.then("Div", inputs[0], e.then("Add", inputs[0], two))
     e.node("Mul", [two, e.then("Atanh", ratio)], outputs)
+
+
+@exporter(ops.Atan2)
+def atan2(e: Exporter, op: Any, node: Node, inputs: Names, outputs: Names) -> None:
+    """Write the angle within the first quadrant, then turn it by the signs of both operands."""
+    dtype = dtype_of(node)
+    wide = dtype if dtype == "float64" else "float32"
+    x, y = inputs if dtype == wide else [e.cast(name, wide) for name in inputs]
+    zero, one = e.scalar(0, wide), e.scalar(1, wide)
+    opposite, adjacent = e.then("Abs", x), e.then("Abs", y)
+    # 0 / 0 and inf / inf have to be 0 and 1 here, as in C.
+    ratio = e.then("Div", opposite, adjacent)
+    ratio = e.then("Where", e.then("Equal", opposite, adjacent), one, ratio)
+    ratio = e.then("Where", e.then("Equal", opposite, zero), zero, ratio)
+    angle = e.then("Atan", ratio)
+    left = e.then("Sub", e.scalar(np.pi, wide), angle)
+    angle = e.then("Where", _signed(e, y, zero, one), left, angle)
+    angle = e.then("Where", _signed(e, x, zero, one), e.then("Neg", angle), angle)
+    if dtype == wide:
+        e.node("Identity", [angle], outputs)
+    else:
+        e.node("Cast", [angle], outputs, to=onnx_dtype(dtype))
+
+
+def _signed(e: Exporter, x: str, zero: str, one: str) -> str:
+    """Return whether ``x`` has a sign, -0 included, whose reciprocal is negative."""
+    below = e.then("Less", e.then("Div", one, x), zero)
+    return e.then("Or", e.then("Less", x, zero), below)
 
 
 @exporter(ops.IsInf)

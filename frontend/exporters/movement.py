@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ...ir import Node, TensorType, numpy_dtype, ops
@@ -16,15 +14,17 @@ _FIRST = -(2**63)
 
 @exporter(ops.Reshape)
 def reshape(e: Exporter, op: ops.Reshape, node: Node, inputs: Names, outputs: Names) -> None:
-    """Write the shape literally; a size of 0 must not mean "as in the operand"."""
-    literal = 1 if 0 in op.shape and e.opset >= 14 else None
-    e.node("Reshape", [inputs[0], e.ints(op.shape)], outputs, allowzero=literal)
+    """Write the shape literally."""
+    e.reshape(inputs[0], op.shape, outputs[0])
 
 
 @exporter(ops.Transpose)
 def transpose(e: Exporter, op: ops.Transpose, node: Node, inputs: Names, outputs: Names) -> None:
-    """Write a permutation of the axes."""
-    e.node("Transpose", inputs, outputs, perm=list(op.permutation))
+    """Write a permutation of the axes; of none, which protobuf cannot say, as nothing."""
+    if op.permutation:
+        e.node("Transpose", inputs, outputs, perm=list(op.permutation))
+    else:
+        e.node("Identity", inputs, outputs)
 
 
 @exporter(ops.BroadcastTo)
@@ -85,8 +85,3 @@ def iota(e: Exporter, op: ops.Iota, node: Node, inputs: Names, outputs: Names) -
         line[op.axis] = op.shape[op.axis]
     numbers = np.arange(int(np.prod(line)), dtype=np.int64).astype(numpy_dtype(op.dtype))
     e.node("Expand", [e.constant(numbers.reshape(line)), e.ints(op.shape)], outputs)
-
-
-def same_ints(values: Any) -> list[int]:
-    """Return a tuple attribute as ONNX wants it."""
-    return [int(v) for v in values]
