@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,8 +60,18 @@ def deviation(value: Any, reference: Any, tolerance: float | None = None) -> Dev
     if name == "bool" or "int" in name or name == "string":
         return Deviation(float((value != reference).mean()) if value.size else 0.0, 0.0)
     if tolerance is None:
-        tolerance = _TOLERANCES.get(name, _NARROW_TOLERANCE)
+        tolerance = tolerance_of([name])
     return Deviation(_relative_to_peak(value, reference), tolerance)
+
+
+def tolerance_of(dtypes: Iterable[str]) -> float:
+    """Return the error to allow where these element types take part: that of the narrowest.
+
+    >>> tolerance_of(["float32", "int64", "float16"])
+    0.02
+    """
+    floats = [d for d in dtypes if "float" in d or "complex" in d]
+    return max((_TOLERANCES.get(d, _NARROW_TOLERANCE) for d in floats), default=0.0)
 
 
 def _of_lists(value: Any, reference: Any, tolerance: float | None) -> Deviation:

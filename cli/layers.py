@@ -17,9 +17,10 @@ from ..ir.graph import Graph, Node
 from ..ir.interpreter import interpret
 from ..ir.ops.fused import Fused, is_compiled
 from ..ir.structure import structures_of
+from ..ir.types import TensorType
 from ..runtime.executor import Executor
 from ..runtime.stages import Result, flatten, unflatten
-from .deviation import Deviation, deviation
+from .deviation import Deviation, deviation, tolerance_of
 
 
 @dataclass(frozen=True)
@@ -49,11 +50,13 @@ class Comparison:
         layers: every node, in order of execution.
         outputs: of the compiled model.
         reference: outputs of the interpreter on the graph before any pass.
+        tolerance: the error to allow in the outputs, by the narrowest element type.
     """
 
     layers: list[Layer]
     outputs: list[Any]
     reference: list[Any]
+    tolerance: float
 
 
 def compare_layers(
@@ -75,6 +78,7 @@ def compare_layers(
     inputs = dict(zip((s.name for s in compiler.artifact.model.inputs), arrays, strict=True))
     compiled, reference = dict(inputs), dict(inputs)
     layers: list[Layer] = []
+    dtypes: set[str] = set()
     name, number = "", 0
     while True:
         key = _stage_inputs(compiler, name)
@@ -82,6 +86,7 @@ def compare_layers(
         specialisation = compiler.specialise(name, operands)
         stage, _ = compiler.stage(name, structures_of(operands), operands)
         ready = target_ready(stage.graph, compiler.target)
+        dtypes |= _dtypes(ready)
         env = _run_tapped(compiler, ready, stage, operands)
         layers += [_layer(node, env, number, tolerance, tick) for node in ready.nodes]
         executor = Executor(specialisation.program, specialisation.library, specialisation.weights)
@@ -90,7 +95,12 @@ def compare_layers(
         _interpret(stage, [reference[n] for n in key], specialisation.results, reference)
         if specialisation.following is None:
             names = [s.name for s in compiler.artifact.model.outputs]
-            return Comparison(layers, [compiled[n] for n in names], [reference[n] for n in names])
+            return Comparison(
+                layers,
+                [compiled[n] for n in names],
+                [reference[n] for n in names],
+                tolerance_of(dtypes) if tolerance is None else tolerance,
+            )
         name, number = specialisation.following.name, number + 1
 
 
@@ -145,4 +155,12 @@ def _deviation(node: Node, env: Mapping[str, Any], tolerance: float | None) -> D
     except RanvierError as error:
         return Deviation(np.inf, 0.0, f"the interpreter refuses: {error}")
     values = [env[v.name] for v in node.outputs]
+    if tolerance is None:
+        tolerance = tolerance_of(_dtypes(Graph("", (), (node,), ())))
     return deviation(values, list(expected), tolerance)
+
+
+def _dtypes(graph: Graph) -> set[str]:
+    """Return every element type in a graph, regions included."""
+    values = (v for node in graph.walk() for v in (*node.inputs, *node.outputs))
+    return {v.type.dtype for v in values if isinstance(v.type, TensorType)}

@@ -11,7 +11,7 @@ import pytest
 
 from agreement import assert_agree
 from ranvier.cli import diff
-from ranvier.cli.deviation import Deviation
+from ranvier.cli.deviation import Deviation, tolerance_of
 from ranvier.codegen.lowering.base import LOWERINGS
 from ranvier.ir import parse_graph
 from ranvier.ir.ops import Relu
@@ -273,6 +273,12 @@ def test_diff_without_onnxruntime(
     done = ranvier("diff", model, "--shapes", "x=2x100")
     assert done.code == 0
     assert "onnxruntime: not installed" in done.out
+
+
+def test_narrow_types_inside_a_model_widen_what_is_allowed() -> None:
+    assert tolerance_of(["float32", "int8"]) == 1e-4
+    assert tolerance_of(["float32", "bfloat16"]) == 2e-2
+    assert tolerance_of(["int8"]) == 0
 
 
 def test_deviation_is_shown_as_a_problem_or_number() -> None:
