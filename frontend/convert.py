@@ -64,7 +64,7 @@ class Expansion:
     """A converter's answer "this node equals that imported graph", which is converted instead.
 
     Attributes:
-        graph: an imported graph; its outputs are the node's results, in order of position.
+        graph: an imported graph; its outputs are the node's results that the model uses.
         arguments: the entries of its inputs.
     """
 

@@ -21,7 +21,7 @@ from ..ir.types import INTEGERS
 from . import converters  # noqa: F401 - fills the registry
 from .convert import Absent, Entry, Items, location
 from .folding import FoldingEmitter, NeedsValue, is_static
-from .walker import Walker
+from .walker import Walker, live_nodes
 
 
 class NeedsInputs(Exception):
@@ -101,7 +101,7 @@ def specialise(
     walker = Walker(FoldingEmitter(_names(graph)), file)
     inputs = _enter_inputs(walker, graph, structures, values)
     walker.enter_parameters(graph)
-    walker.walk(_live(graph))
+    walker.walk(live_nodes(graph))
     needed = frozenset(
         name
         for demand in walker.demands
@@ -189,16 +189,6 @@ def _enter_inputs(
 def _names(graph: Graph) -> set[str]:
     names = {v.name for node in graph.nodes for v in (*node.inputs, *node.outputs)}
     return names | {v.name for v in graph.inputs} | set(graph.parameters)
-
-
-def _live(graph: Graph) -> list[Node]:
-    """Return the nodes that some output depends on."""
-    needed, live = {v.name for v in graph.outputs}, []
-    for node in reversed(graph.nodes):
-        if any(v.name in needed for v in node.outputs):
-            live.append(node)
-            needed.update(v.name for v in node.inputs)
-    return live[::-1]
 
 
 def _bindable(value: Value, emit: FoldingEmitter, inputs: Sequence[Value]) -> set[str]:

@@ -165,7 +165,7 @@ class Walker:
                 mine[inner] = outer
             else:
                 aliases.append(Node(ALIAS, (mine[inner],), (outer,), node.source))
-        nodes = [self._moved(n, mine, prefix) for n in graph.nodes]
+        nodes = [self._moved(n, mine, prefix) for n in live_nodes(graph)]
         return nodes + aliases
 
     def _moved(self, node: Node, mine: dict[Value, Value], prefix: str) -> Node:
@@ -198,7 +198,7 @@ class Walker:
                 formals.append(argument)
                 inner.env[formal.name] = argument
         inner.enter_parameters(body)
-        inner.walk(body.nodes)
+        inner.walk(live_nodes(body))
         results = tuple(inner.env[v.name] for v in body.outputs)
         return Region(
             title=body.name,
@@ -257,6 +257,16 @@ class Walker:
 
 ALIAS = Onnx(type="Alias", version=1, domain="ranvier", operands=(0,), results=(0,))
 """Gives a second name to a value; see :mod:`ranvier.frontend.converters.internal`."""
+
+
+def live_nodes(graph: Graph) -> list[Node]:
+    """Return the nodes that some output depends on."""
+    needed, live = {v.name for v in graph.outputs}, []
+    for node in reversed(graph.nodes):
+        if any(v.name in needed for v in node.outputs):
+            live.append(node)
+            needed.update(v.name for v in node.inputs)
+    return live[::-1]
 
 
 def _value_names(nodes: Iterable[Node]) -> set[str]:

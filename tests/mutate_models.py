@@ -21,7 +21,7 @@ import onnx
 import onnx.parser
 from onnx import ModelProto
 
-from ranvier.errors import RanvierError
+from ranvier.errors import InputError, RanvierError
 from ranvier.frontend import ImportedModel, NeedsInputs, load, specialise
 from ranvier.ir import SequenceType, TensorType, Type, numpy_dtype
 from ranvier.ir.structure import Structure, leaves
@@ -233,12 +233,12 @@ def structure(type: Type) -> Structure:
 
 
 def given(inputs: Any, structures: list[Structure], wanted: frozenset[str]) -> dict[str, Any]:
+    """Return arrays of ones for the inputs that a program depends on."""
     pairs = (p for v, s in zip(inputs, structures, strict=True) for p in leaves(s, v.name))
-    return {
-        name: np.ones(type.dims).astype(numpy_dtype(type.dtype))
-        for name, type in pairs
-        if name in wanted
-    }
+    types = {name: type for name, type in pairs if name in wanted}
+    if any(type.size > 2**20 for type in types.values()):
+        raise InputError("no caller has arrays of this size")
+    return {n: np.ones(t.dims).astype(numpy_dtype(t.dtype)) for n, t in types.items()}
 
 
 def limit_memory() -> None:

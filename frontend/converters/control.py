@@ -9,7 +9,7 @@ from ...ir.ops.shape import slice_along
 from ..convert import Conversion, Entry, Expansion, Items, Region, Result, converter
 from ..folding import Demand, LimitError
 from ..sketch import INTERNAL, Sketch
-from .internal import all_entries
+from .internal import all_entries, applied
 
 
 def attempt(c: Conversion, body: Graph, inputs: list[Type | Entry]) -> Region | None:
@@ -43,7 +43,7 @@ def if_(c: Conversion) -> Result:
     condition = scalar_condition(c, c.operand(0))
     known = c.emit.known(condition)
     if known is not None:
-        return Expansion(then_body if bool(known) else else_body, c.captured)
+        return applied(c, then_body if bool(known) else else_body, c.captured)
     then, other = (attempt(c, body, [*c.captured]) for body in (then_body, else_body))
     if then is None or other is None or _types(then) != _types(other):
         c.array(0)  # not known: ends the stage here

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from ...ir import Value, ops
+from dataclasses import replace
+
+from ...ir import Graph, Value, ops
 from ...ir.ops.shape import expand_axes
 from ..convert import Conversion, Entry, Expansion, Items, converter
 from ..sketch import INTERNAL
@@ -18,7 +20,7 @@ def alias(c: Conversion) -> Entry:
 @converter("Call", domain=INTERNAL)
 def call(c: Conversion) -> Expansion:
     """Apply the region ``body`` to all operands."""
-    return Expansion(c.attr("body"), all_entries(c))
+    return applied(c, c.attr("body"), all_entries(c))
 
 
 @converter("Append", domain=INTERNAL)
@@ -55,6 +57,17 @@ def stack(c: Conversion, values: list[Value], axis: int) -> Value:
     rank = getattr(first.type, "rank", 0)
     at = c.axis(axis, rank + 1)
     return c.emit(ops.Concat(at), *(expand_axes(c.emit, v, (at,)) for v in values))
+
+
+def applied(c: Conversion, body: Graph, arguments: tuple[Entry, ...]) -> Expansion:
+    """Return the answer "this node is ``body`` applied to ``arguments``"."""
+    if len(body.inputs) != len(arguments) or len(body.outputs) < c.count_results:
+        raise c.error(
+            f"region '{body.name}' has {len(body.inputs)} inputs and {len(body.outputs)} outputs, "
+            f"expected {len(arguments)} and {c.count_results}"
+        )
+    used = tuple(body.outputs[k] for k in c.op.results)
+    return Expansion(replace(body, outputs=used), arguments)
 
 
 def all_entries(c: Conversion, start: int = 0) -> tuple[Entry, ...]:

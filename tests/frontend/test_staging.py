@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from onnx_text import imported, ops_of, stages
-from ranvier.errors import ExecutionError, InputError
+from ranvier.errors import ExecutionError, InputError, ModelError
 from ranvier.frontend import NeedsInputs, Stage, StagedRunner, interpreted, specialise
 from ranvier.frontend.convert import _REGISTRY as REGISTRY
 from ranvier.frontend.sketch import INTERNAL
@@ -372,6 +372,26 @@ def test_a_known_condition_selects_a_branch() -> None:
     text = IF.replace(", bool c) => (float[3] y)", ") => (float[3] y) <bool c = {1}>")
     (stage,), _ = stages(text, X[0])
     assert ops_of(stage) == ["add"]
+
+
+PARTS = """
+    net (float[3] x) => (float[3] y) <bool c = {1}> {
+      FIRST y = If(c) <
+        then_branch = t () => (float[3] a, float[3] b) { a = Add(x, x) b = Neg(x) },
+        else_branch = e () => (float[3] b) { b = Neg(x) }>
+    }"""
+
+
+def test_results_of_a_branch_may_be_left_out() -> None:
+    (stage,), (y,) = stages(PARTS.replace("FIRST", ","), X[0])
+    assert ops_of(stage) == ["neg"]
+    np.testing.assert_array_equal(y, -X[0])
+
+
+def test_a_branch_that_returns_too_little() -> None:
+    text = PARTS.replace("FIRST", "z,").replace("c = {1}", "c = {0}")
+    with pytest.raises(ModelError, match="'e' has 1 inputs and 1 outputs, expected 1 and 2"):
+        stages(text, X[0])
 
 
 def test_a_branch_that_does_not_fit_is_not_taken() -> None:
