@@ -79,7 +79,6 @@ def _substitute(expr: Any, known: dict[Any, Any]) -> Any:
     return structural_map(expr, (tvm.ir.Var, lambda variable: known.get(variable, variable)))
 
 
-@tirx.transform.prim_func_pass(opt_level=0)
 def _on_stack(function: Any, module: Any, context: Any) -> Any:
     """Mark registers as stack memory; by default every buffer becomes a call of TVM's allocator."""
     marked = {"disable_lower_builtin": tirx.IntImm("bool", 1)}
@@ -95,7 +94,8 @@ def _pipeline() -> Any:
 
     def with_stack() -> Any:
         # Marked last: TVM's storage rewriting drops annotations.
-        return tvm.ir.transform.Sequential([_on_stack, finish_host()])
+        mark = tirx.transform.prim_func_pass(_on_stack, opt_level=0)
+        return tvm.ir.transform.Sequential([mark, finish_host()])
 
     return lower, with_stack, finish_device
 

@@ -125,11 +125,12 @@ def _versions() -> str:
 
 
 def _source_digest() -> str:
-    """Return a digest of the code generator, so that a changed lowering is a changed key."""
+    """Return a digest of the compiler's code, so that a changed lowering is a changed key."""
     state = hashlib.sha256()
-    root = Path(__file__).parent
-    for path in sorted([*root.rglob("*.py"), *(root.parent / "ir").rglob("*.py")]):
-        state.update(path.read_bytes())
+    package = Path(__file__).parents[1]
+    for folder in ("codegen", "ir", "passes", "runtime"):
+        for path in sorted((package / folder).rglob("*.py")):
+            state.update(path.read_bytes())
     return state.hexdigest()
 
 

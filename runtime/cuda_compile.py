@@ -29,7 +29,7 @@ def compile_cuda(source: str, arch: str) -> bytes:
         nvrtc.nvrtcGetProgramLog(program, log)
         text = log.decode(errors="replace").strip()
         raise TargetError(f"the CUDA source does not compile for {arch}: {text[:2000]}")
-    cubin = b" " * _checked(nvrtc.nvrtcGetCUBINSize(program))
+    cubin: bytes = b" " * _checked(nvrtc.nvrtcGetCUBINSize(program))
     nvrtc.nvrtcGetCUBIN(program, cubin)
     nvrtc.nvrtcDestroyProgram(program)
     return cubin

@@ -12,6 +12,10 @@ from ...ir import Node, TensorType, numpy_dtype, ops
 from ..export import Exporter, Names, exporter
 
 
+_END = 2**63 - 1
+"""A stop of slices behind the last element."""
+
+
 def _dims(node: Node, operand: int) -> tuple[int, ...]:
     type = node.inputs[operand].type
     assert isinstance(type, TensorType)
@@ -80,8 +84,9 @@ def _spread(e: Exporter, x: str, dims: Sequence[int], dilation: Sequence[int]) -
 def _crop(e: Exporter, x: str, low: Sequence[int], high: Sequence[int]) -> str:
     if min((*low, *high), default=0) >= 0:
         return x
-    pads = [0, 0, *(min(0, n) for n in low), 0, 0, *(min(0, n) for n in high)]
-    return e.then("Pad", x, e.ints(pads))
+    starts = [max(0, -n) for n in low]
+    stops = [min(0, n) or _END for n in high]
+    return e.then("Slice", x, e.ints(starts), e.ints(stops), e.ints(range(2, 2 + len(starts))))
 
 
 @exporter(ops.ConvTranspose)
@@ -155,7 +160,11 @@ def window_sum(e: Exporter, op: ops.WindowSum, node: Node, inputs: Names, output
     x = _crop(e, x, op.low, op.high)
     ones = e.constant(np.ones((1, 1, *op.window), numpy_dtype(dtype)))
     pads = [max(0, n) for n in (*op.low, *op.high)]
-    attributes = {"strides": list(op.strides), "dilations": list(op.dilation), "pads": pads}
+    attributes: dict[str, Any] = {
+        "strides": list(op.strides),
+        "dilations": list(op.dilation),
+        "pads": pads,
+    }
     sums = e.then("Conv", x, ones, **attributes)
     e.node("Reshape", [sums, e.ints(type.dims)], outputs)
 

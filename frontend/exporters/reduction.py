@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...ir import Node, ops
+import numpy as np
+
+from ...ir import Node, TensorType, numpy_dtype, ops
 from ..export import Exporter, Names, exporter
 
 _NAMES: dict[type[ops.ReduceSum], str] = {
@@ -29,6 +31,13 @@ _NAMES: dict[type[ops.ReduceSum], str] = {
 def reduce(e: Exporter, op: Any, node: Node, inputs: Names, outputs: Names) -> None:
     """Write a reduction whose axes are removed."""
     name = _NAMES[type(op)]
+    type_ = node.inputs[0].type
+    assert isinstance(type_, TensorType)
+    if type_.size == 0 and name in ("ReduceMax", "ReduceMin"):
+        # What operators of older opsets give for nothing is undefined.
+        empty = np.zeros(type_.dims, numpy_dtype(type_.dtype))
+        e.node("Identity", [e.constant(op.evaluate(empty)[0])], outputs)
+        return
     if not op.axes and name in ("ReduceSum", "ReduceMax", "ReduceMin", "ReduceProd", "ReduceMean"):
         e.node("Identity", inputs, outputs)
     elif not op.axes:
@@ -65,12 +74,12 @@ def cumprod(e: Exporter, op: ops.CumProd, node: Node, inputs: Names, outputs: Na
 
 def _running(e: Exporter, name: str, op: Any, inputs: Names, outputs: Names) -> None:
     axis = e.scalar(op.axis, "int64")
-    flags = {"exclusive": int(op.exclusive), "reverse": int(op.reverse)}
+    flags: dict[str, Any] = {"exclusive": int(op.exclusive), "reverse": int(op.reverse)}
     e.node(name, [inputs[0], axis], outputs, **flags)
 
 
 @exporter(ops.TopK)
 def top_k(e: Exporter, op: ops.TopK, node: Node, inputs: Names, outputs: Names) -> None:
     """Write the best elements and their positions."""
-    flags = {"largest": int(op.largest), "sorted": int(op.sorted)}
+    flags: dict[str, Any] = {"largest": int(op.largest), "sorted": int(op.sorted)}
     e.node("TopK", [inputs[0], e.ints([op.k])], outputs, axis=op.axis, **flags)

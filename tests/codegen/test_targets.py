@@ -13,7 +13,7 @@ import pytest
 
 from ranvier.codegen.targets import parse_target
 from ranvier.compiler import build_canonical, run_canonical
-from ranvier.errors import TargetError
+from ranvier.errors import ArtifactError, TargetError
 from ranvier.ir import Graph, interpret, parse_graph
 from ranvier.runtime.cuda_launch import CudaLibrary
 from ranvier.runtime.strict_json import decode
@@ -66,7 +66,7 @@ def test_a_level_runs_where_the_processor_has_it() -> None:
     target = parse_target("cpu{march=x86-64-v3}")
     try:
         require_machine(target.info())
-    except Exception as error:
+    except ArtifactError as error:
         pytest.skip(f"this processor lacks x86-64-v3: {error}")
     rng = np.random.default_rng(0)
     inputs = [rng.standard_normal(v.type.dims, np.float32) for v in graph().inputs]  # type: ignore[union-attr]
@@ -81,7 +81,7 @@ def test_cuda_source_is_made_without_a_gpu(arch: str, tmp_path: Path) -> None:
     library = decode(CudaLibrary, json.loads(built.library.read_text()), "library")
     launched = {launch.function for k in library.kernels for launch in k.launches}
     assert launched
-    assert all(f"__global__ void" in library.source and f in library.source for f in launched)
+    assert all("__global__ void" in library.source and f in library.source for f in launched)
     nvcc = shutil.which("nvcc")
     if nvcc is None:
         pytest.skip("source made; not compiled further, because nvcc is not installed")

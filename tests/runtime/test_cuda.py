@@ -12,7 +12,7 @@ import pytest
 from ranvier.codegen.targets import parse_target
 from ranvier.compiler import build_canonical
 from ranvier.errors import RanvierError
-from ranvier.ir import interpret, parse_graph
+from ranvier.ir import Array, interpret, parse_graph
 from ranvier.runtime.cuda_compile import compile_cuda
 from ranvier.runtime.cuda_executor import CudaExecutor
 
@@ -24,11 +24,13 @@ TEXT = """graph @g(%x: float32[4, 6], %go: bool[], %s: float32[6]) {
   %y: float32[4, 5] = mat_mul(%x, %w)
   %z: float32[4, 5] = exp(%y)
   %m: float32[4] = reduce_max(%z) {axes=(1,)}
-  %t: float32[6], %rows: float32[4, 6] = scan(%s, %x) {body=graph @b(%a: float32[6], %r: float32[6]) {
+  %t: float32[6], %rows: float32[4, 6] = scan(%s, %x)
+  {body=graph @b(%a: float32[6], %r: float32[6]) {
     %n: float32[6] = add(%a, %r)
     return %n, %n
   }, length=4, num_carried=1, num_scanned=1}
-  %v: float32[6] = branch(%go, %t, %s) {then_body=graph @yes(%p: float32[6], %q: float32[6]) {
+  %v: float32[6] = branch(%go, %t, %s)
+  {then_body=graph @yes(%p: float32[6], %q: float32[6]) {
     return %p
   }, else_body=graph @no(%p: float32[6], %q: float32[6]) {
     return %q
@@ -38,7 +40,7 @@ TEXT = """graph @g(%x: float32[4, 6], %go: bool[], %s: float32[6]) {
 """
 
 
-def inputs(go: bool) -> list[np.ndarray]:  # type: ignore[type-arg]
+def inputs(go: bool) -> list[Array]:
     """Return arrays for the graph above."""
     rng = np.random.default_rng(0)
     return [
