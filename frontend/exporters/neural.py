@@ -187,7 +187,8 @@ def grid_sample(e: Exporter, op: ops.GridSample, node: Node, inputs: Names, outp
         raise op.error("sampling of volumes needs opset 20")
     old = {"linear": "bilinear", "cubic": "bicubic"}
     mode = op.mode if e.opset >= 20 else old.get(op.mode, op.mode)
-    attributes = {"mode": mode, "padding_mode": op.padding, "align_corners": int(op.align_corners)}
+    attributes: dict[str, Any] = {"mode": mode, "padding_mode": op.padding}
+    attributes["align_corners"] = int(op.align_corners)
     e.node("GridSample", inputs, outputs, **attributes)
 
 
