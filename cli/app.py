@@ -19,6 +19,7 @@ _COMMANDS = {
     "compile": "compile",
     "inspect": "inspect",
     "import": "import_model",
+    "export": "export",
     "opt": "opt",
     "op": "op",
     "diff": "diff",

@@ -62,6 +62,7 @@ def command(
         "artifact": str(output),
         "target": artifact.target.name,
         "specialisations": [str(key) for key in artifact.keys],
+        "complete": not _open_stages(artifact),
         "bytes": sum(f.stat().st_size for f in output.iterdir()),
         "seconds": seconds,
     }
@@ -70,8 +71,19 @@ def command(
         console.print(f"{output}: {size(data['bytes'])} for {target}, {duration(seconds)}")
         for key in data["specialisations"]:
             console.print(f"  {key}")
+        if not data["complete"]:
+            console.print(
+                "What follows depends on the data and is not in it: compile with --inputs, or run "
+                "the model itself, which compiles as needed."
+            )
 
     return Output(data, render)
+
+
+def _open_stages(artifact: Artifact) -> set[str]:
+    """Return the stages that follow one that is compiled and are not compiled themselves."""
+    following = {s.following.name for s in artifact.specialisations() if s.following}
+    return following - {key.stage for key in artifact.keys}
 
 
 def _compile(

@@ -70,6 +70,29 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.fixture(scope="session")
+def staged_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model whose second half has shapes that depend on data: the exponentials of what is > 0."""
+    nodes = [
+        helper.make_node("Relu", ["x"], ["t"], name="first"),
+        helper.make_node("NonZero", ["t"], ["places"], name="places"),
+        helper.make_node("Transpose", ["places"], ["rows"], name="turn"),
+        helper.make_node("GatherND", ["t", "rows"], ["found"], name="find"),
+        helper.make_node("Exp", ["found"], ["y"], name="last"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "staged",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 100])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["K"])],
+    )
+    path = tmp_path_factory.mktemp("model") / "staged.onnx"
+    opsets = [helper.make_opsetid("", 20)]
+    proto = helper.make_model(graph, opset_imports=opsets, ir_version=10)
+    path.write_bytes(proto.SerializeToString())
+    return path
+
+
 @pytest.fixture
 def x() -> Any:
     return np.random.default_rng(0).standard_normal((2, 100)).astype(np.float32)

@@ -136,6 +136,42 @@ def test_inspect_finds_damage(ranvier: Any, artifact: Path) -> None:
     assert "damaged" in done.err
 
 
+# Models whose shapes depend on data
+
+
+def test_staged_model_runs_from_an_artifact_made_by_example(
+    ranvier: Any, staged_model: Path, inputs: Path, x: Any, tmp_path: Path
+) -> None:
+    done = ranvier("compile", staged_model, "-o", tmp_path / "a", "--inputs", inputs, "--json")
+    assert done.data["complete"]
+    assert len(done.data["specialisations"]) == 2
+    words = ("--inputs", inputs, "--outputs", tmp_path / "o.npz")
+    assert ranvier("run", tmp_path / "a", *words).code == 0
+    assert_agree(outputs_of(tmp_path / "o.npz")["y"], np.exp(x[x > 0]))
+    hosts = [
+        s["host_ops"] for s in ranvier("inspect", tmp_path / "a", "--json").data["specialisations"]
+    ]
+    assert hosts == [{"nonzero": 1}, {}]
+
+
+def test_staged_model_compiled_for_shapes_says_what_is_missing(
+    ranvier: Any, staged_model: Path, inputs: Path, tmp_path: Path
+) -> None:
+    done = ranvier("compile", staged_model, "-o", tmp_path / "a", "--shapes", "x=2x100")
+    assert "compile with --inputs" in done.out
+    words = ("--inputs", inputs, "--outputs", tmp_path / "o.npz")
+    assert "no code for inputs stage" in ranvier("run", tmp_path / "a", *words).err
+
+
+def test_diff_follows_the_stages(ranvier: Any, staged_model: Path, inputs: Path) -> None:
+    data = ranvier("diff", staged_model, "--inputs", inputs, "--json").data
+    assert data["agree"]
+    assert {layer["stage"] for layer in data["layers"]} == {0, 1}
+    assert [layer["label"].split()[0] for layer in data["layers"] if layer["on_host"]] == [
+        "nonzero"
+    ]
+
+
 # import and opt
 
 
