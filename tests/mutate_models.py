@@ -2,7 +2,8 @@
 """Damages model files and reports what loading and specialising them does.
 
 Run as a program by the robustness test, in a process of its own, so that a crash or hang of
-one chunk is seen and costs nothing else: ``python mutate_models.py SEED COUNT [FILE...]``.
+one chunk is seen and costs nothing else: ``python mutate_models.py SEED COUNT [FILE...]``. Instead
+of files it takes the word ``operators``: then fields of the suite's node cases are edited.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import json
 import random
 import sys
 import time
+import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ import numpy as np
 import onnx
 import onnx.parser
 from onnx import ModelProto
+from onnx.backend.test.loader import load_model_tests
 
 from ranvier.errors import InputError, RanvierError
 from ranvier.frontend import ImportedModel, NeedsInputs, load, specialise
@@ -101,6 +104,15 @@ def small_models() -> list[bytes]:
     weights = ",".join(str(k / 54) for k in range(54))
     texts = [HEADER + text.replace("WEIGHTS", weights) for text in MODELS.values()]
     return [onnx.parser.parse_model(text).SerializeToString() for text in texts]
+
+
+def operator_models() -> list[bytes]:
+    """Return a model of each node case of the ONNX suite, which are those of its operators."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the cases compute infinities and NaN on purpose
+        cases = load_model_tests(kind="node")
+    models = [case.model for case in cases if "expanded" not in case.name]
+    return [model.SerializeToString() for model in models if model is not None]
 
 
 # Damage
@@ -253,12 +265,16 @@ def limit_memory() -> None:
 def main(seed: int, count: int, files: list[str]) -> None:
     """Try ``count`` damaged models and print what became of them."""
     limit_memory()
-    originals = small_models() + [Path(f).read_bytes() for f in files]
+    damages: Sequence[Callable[[bytes, random.Random], bytes]] = DAMAGES
+    if files == ["operators"]:
+        originals, damages = operator_models(), (edited,)
+    else:
+        originals = small_models() + [Path(f).read_bytes() for f in files]
     outcomes: Counter[str] = Counter()
     slowest = 0.0
     for number in range(count):
         chance = random.Random(f"{seed} {number}")
-        damaged = chance.choice(DAMAGES)(chance.choice(originals), chance)
+        damaged = chance.choice(damages)(chance.choice(originals), chance)
         start = time.process_time()
         try:
             outcomes[try_model(damaged)] += 1
