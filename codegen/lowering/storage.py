@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 from tvm import tirx
@@ -117,18 +118,14 @@ def has_storage(dtype: str) -> bool:
 
 def decode(dtype: str, stored: Expr) -> Expr:
     """Return the compute value of a stored element."""
-    if dtype == "float16":
-        return tirx.Cast("float32", stored)
-    if dtype in _SUB_BYTE:
-        return _named(stored, lambda x: _decode_integer(dtype, x))
-    if dtype not in _STORAGE:
+    if dtype not in _COMPUTE:
         return stored
-    bits = tirx.Cast("uint32", stored)
-    if dtype == "bfloat16":
-        return T.reinterpret("float32", bits << _word(16))
-    if dtype == SCALE:
-        return _named(bits, _decode_scale)
-    return _named(bits, lambda code: _decode_minifloat(MINIFLOATS[dtype], code))
+    if dtype == "float16":
+        return _named(stored, partial(tirx.Cast, "float32"))
+    if dtype in _SUB_BYTE:
+        return _named(stored, partial(_decode_integer, dtype))
+    decoder = _DECODERS.get(dtype) or partial(_decode_minifloat, MINIFLOATS[dtype])
+    return _named(stored, lambda code: _named(tirx.Cast("uint32", code), decoder))
 
 
 def encode(dtype: str, value: Expr) -> Expr:
@@ -138,21 +135,25 @@ def encode(dtype: str, value: Expr) -> Expr:
     types without infinity, and the largest number in float4_e2m1fn, which has neither.
     Integers lose their higher bits.
     """
+    if dtype not in _COMPUTE:
+        return value
     if dtype == "float16":
-        return tirx.Cast("float16", value)
+        return _named(value, partial(tirx.Cast, "float16"))
     if dtype in _SUB_BYTE:
         mask = tirx.const((1 << _SUB_BYTE[dtype]) - 1, compute_dtype(dtype))
-        return value & mask
-    if dtype not in _STORAGE:
-        return value
-    coder = _encode_bfloat16 if dtype == "bfloat16" else _encode_scale
-    if dtype in MINIFLOATS:
-        coder = lambda bits: _encode_minifloat(MINIFLOATS[dtype], bits)  # noqa: E731
-    return tirx.Cast(storage_dtype(dtype), _named(T.reinterpret("uint32", value), coder))
+        return _named(value, lambda x: x & mask)
+    encoder = _ENCODERS.get(dtype) or partial(_encode_minifloat, MINIFLOATS[dtype])
+    finish = partial(tirx.Cast, storage_dtype(dtype))
+    return _named(
+        value, lambda x: _named(T.reinterpret("uint32", x), lambda b: _named(encoder(b), finish))
+    )
 
 
 def _named(expr: Expr, use: Callable[[Expr], Expr]) -> Expr:
-    """Return ``use(expr)`` with ``expr`` evaluated once."""
+    """Return ``use(expr)`` with ``expr`` evaluated once.
+
+    The let is the whole result, never a part of it, so that chains of lets can be taken apart.
+    """
     variable = tirx.Var("bits", expr.ty)
     return tirx.Let(variable, expr, use(variable))
 
@@ -164,6 +165,10 @@ def _word(number: int) -> Expr:
 def _decode_integer(dtype: str, stored: Expr) -> Expr:
     spare = tirx.const(8 - _SUB_BYTE[dtype], compute_dtype(dtype))
     return (stored << spare) >> spare  # the right shift extends the sign of signed types
+
+
+def _decode_bfloat16(bits: Expr) -> Expr:
+    return T.reinterpret("float32", bits << _word(16))
 
 
 def _encode_bfloat16(bits: Expr) -> Expr:
@@ -252,3 +257,13 @@ def _encode_scale(bits: Expr) -> Expr:
     # Negative numbers have larger bits than infinity.
     invalid = tirx.Or(bits == _word(0), bits >= _word(_FLOAT32_INFINITY))
     return tirx.Select(invalid, _word(255), code)
+
+
+_DECODERS: dict[str, Callable[[Expr], Expr]] = {
+    "bfloat16": _decode_bfloat16,
+    SCALE: _decode_scale,
+}
+_ENCODERS: dict[str, Callable[[Expr], Expr]] = {
+    "bfloat16": _encode_bfloat16,
+    SCALE: _encode_scale,
+}
