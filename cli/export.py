@@ -65,6 +65,6 @@ def _exported(model: Path, opset: int | None, shapes: Shapes | None) -> ModelPro
             f"{model}: shapes depend on data, so that it has no form for fixed shapes; "
             "leave out --opset and --shapes to write it as it is"
         )
-    hidden = range(len(imported.graph.outputs), len(stage.graph.outputs))
+    hidden = [k for k, _ in stage.checks]
     own = imported.opsets.get("", 0)
     return export(stage.graph, own if opset is None else opset, hidden)

@@ -8,6 +8,7 @@ opset, is written as its expansion; what remains is refused by name.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -89,7 +90,7 @@ def export(graph: Graph, opset: int = 20, hidden: Sequence[int] = ()) -> ModelPr
     e = Exporter(opset)
     names = {v: e.reserve(v.name) for v in graph.inputs}
     e.declare(graph.inputs, names)
-    e.graph(graph, names)
+    e.graph(_visible(graph, hidden), names)
     outputs = [v for k, v in enumerate(graph.outputs) if k not in hidden]
     written = [e.output(names[v]) for v in outputs]
     body = helper.make_graph(
@@ -358,6 +359,20 @@ def _dtype(value: Value) -> str:
     return value.type.dtype
 
 
+def _visible(graph: Graph, hidden: Sequence[int]) -> Graph:
+    """Return the graph without what only hidden outputs need: checks have no ONNX form."""
+    if not hidden:
+        return graph
+    outputs = tuple(v for k, v in enumerate(graph.outputs) if k not in hidden)
+    needed = set(outputs)
+    nodes: list[Node] = []
+    for node in reversed(graph.nodes):
+        if needed.intersection(node.outputs):
+            nodes.append(node)
+            needed.update(node.inputs)
+    return replace(graph, nodes=tuple(reversed(nodes)), outputs=outputs)
+
+
 def _values(graph: Graph) -> list[Value]:
     return [v for node in graph.nodes for v in node.inputs] + list(graph.outputs)
 
@@ -377,14 +392,15 @@ def onnx_dtype(dtype: str) -> int:
 
 def value_info(name: str, type: Type) -> ValueInfoProto:
     """Return name and type as ONNX declares them."""
-    return helper.make_value_info(name, _type_proto(type))
+    return helper.make_value_info(name, type_proto(type))
 
 
-def _type_proto(type: Type) -> onnx.TypeProto:
+def type_proto(type: Type) -> onnx.TypeProto:
+    """Return a type as ONNX states it; named dimensions keep their names."""
     if isinstance(type, TensorType):
         return helper.make_tensor_type_proto(onnx_dtype(type.dtype), list(type.shape))
     if isinstance(type, SequenceType):
-        return helper.make_sequence_type_proto(_type_proto(type.element))
+        return helper.make_sequence_type_proto(type_proto(type.element))
     if isinstance(type, OptionalType):
-        return helper.make_optional_type_proto(_type_proto(type.element))
+        return helper.make_optional_type_proto(type_proto(type.element))
     raise UnsupportedError("export: a value of unknown type cannot be declared")

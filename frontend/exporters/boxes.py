@@ -65,9 +65,7 @@ def non_max_suppression(
         if found == "float64":
             raise op.error(f"ONNX takes {dtype}, operand {k} is float64 and would lose precision")
         operands.append(name if found == dtype else e.cast(name, dtype))
-    e.node(
-        "NonMaxSuppression", operands, outputs, center_point_box=int(op.center_point_box)
-    )
+    e.node("NonMaxSuppression", operands, outputs, center_point_box=int(op.center_point_box))
 
 
 @exporter(ops.Col2Im, since=18)

@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+from onnx import GraphProto, TensorProto, helper
+
 from ...ir import Node, ops
 from ..export import Exporter, Names, exporter
 
@@ -30,7 +33,8 @@ def scan(e: Exporter, op: ops.Scan, node: Node, inputs: Names, outputs: Names) -
         e.node("Scan", inputs[:split], outputs, body=body, num_scan_inputs=op.num_scanned)
         return
     body = e.body(op.body, captured, "body")
-    _loop(e, body, e.scalar(op.length, "int64"), "", inputs[:split], outputs, own=True)
+    trips, go = e.scalar(op.length, "int64"), e.constant(np.array(True))
+    _loop(e, body, trips, go, inputs[:split], outputs, own=True)
 
 
 @exporter(ops.WhileLoop)
@@ -44,12 +48,9 @@ def while_loop(e: Exporter, op: ops.WhileLoop, node: Node, inputs: Names, output
 
 
 def _loop(
-    e: Exporter, body: object, trips: str, go: str, states: Names, outputs: Names, *, own: bool
+    e: Exporter, body: GraphProto, trips: str, go: str, states: Names, outputs: Names, *, own: bool
 ) -> None:
     """Append a Loop; its body takes iteration and condition, which ours may lack."""
-    from onnx import GraphProto, TensorProto, helper
-
-    assert isinstance(body, GraphProto)
     scalar = []
     if own:
         scalar.append(helper.make_tensor_value_info(e.fresh("iteration"), TensorProto.INT64, []))

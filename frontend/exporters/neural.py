@@ -11,7 +11,6 @@ import numpy as np
 from ...ir import Node, TensorType, numpy_dtype, ops
 from ..export import Exporter, Names, exporter
 
-
 _END = 2**63 - 1
 """A stop of slices behind the last element."""
 

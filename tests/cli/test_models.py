@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from agreement import assert_agree
@@ -320,3 +321,35 @@ def test_narrow_types_inside_a_model_widen_what_is_allowed() -> None:
 def test_deviation_is_shown_as_a_problem_or_number() -> None:
     assert str(Deviation(0.5, 0.1)) == "5.0e-01"
     assert str(Deviation(0.5, 0.1, "other type")) == "other type"
+
+
+# export
+
+
+def test_export_writes_a_model_as_it_is(ranvier: Any, model: Path, tmp_path: Path) -> None:
+    done = ranvier("export", model, "-o", tmp_path / "again.onnx", "--json")
+    assert done.data["opset"] == 20
+    assert done.data["nodes"] == 2
+    graph = onnx.load(tmp_path / "again.onnx").graph
+    assert graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
+
+
+def test_export_at_an_opset(
+    ranvier: Any, model: Path, inputs: Path, y: Any, tmp_path: Path
+) -> None:
+    exported = tmp_path / "old.onnx"
+    done = ranvier("export", model, "-o", exported, "--opset", 13, "--shapes", "x=2x100")
+    assert (done.code, done.err) == (0, "")
+    assert "at opset 13" in done.out
+    assert "LayerNormalization" not in {n.op_type for n in onnx.load(exported).graph.node}
+    ranvier("run", exported, "--inputs", inputs, "--outputs", tmp_path / "o.npz")
+    (found,) = outputs_of(tmp_path / "o.npz").values()
+    assert_agree(found, y, atol=1e-5)
+
+
+def test_export_refuses_and_writes_nothing(ranvier: Any, model: Path, tmp_path: Path) -> None:
+    words = ("export", model, "-o", tmp_path / "new.onnx", "--shapes", "x=2x100")
+    done = ranvier(*words, "--opset", 12)
+    assert done.code == 1
+    assert "opset 12 cannot be written; choose 13 to 28" in done.err
+    assert not (tmp_path / "new.onnx").exists()
