@@ -15,7 +15,7 @@ from .codegen.build import Built, build
 from .codegen.locations import ArenaBuffer
 from .codegen.lowering.base import LOWERINGS
 from .codegen.targets import Target, parse_target
-from .errors import ArtifactError, InputError, UnsupportedError
+from .errors import InputError, UnsupportedError
 from .frontend.load import load
 from .frontend.model import ImportedModel
 from .frontend.specialise import NeedsInputs, Stage, specialise
@@ -32,7 +32,7 @@ from .runtime.artifact import Artifact, Specialisation, is_artifact
 from .runtime.executor import Executor
 from .runtime.keys import key_of
 from .runtime.manifest import ModelInfo
-from .runtime.program import ValueSpec, value_spec
+from .runtime.program import value_spec
 from .runtime.session import Session as RuntimeSession
 from .runtime.stages import Following, Result, flatten
 
@@ -243,18 +243,11 @@ def _lowered_composites() -> Iterator[str]:
 
 
 def _model_info(model: ImportedModel) -> ModelInfo:
-    inputs = tuple(_spec(v.name, v.type) for v in model.graph.inputs)
+    inputs = tuple(value_spec(v.name, v.type) for v in model.graph.inputs)
     outputs = tuple(
-        _spec(v.name, t) for v, t in zip(model.graph.outputs, model.output_types, strict=True)
+        value_spec(v.name, t) for v, t in zip(model.graph.outputs, model.output_types, strict=True)
     )
     return ModelInfo(model.graph.name, inputs, outputs)
-
-
-def _spec(name: str, type: Type) -> ValueSpec:
-    try:
-        return value_spec(name, type)
-    except ArtifactError:
-        raise InputError(f"the model does not declare the type of '{name}'") from None
 
 
 def _is_fixed(graph: Graph) -> bool:

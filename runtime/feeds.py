@@ -11,7 +11,7 @@ import numpy as np
 
 from ..errors import InputError
 from .dtypes import Array, name_of_dtype
-from .program import OptionalSpec, SequenceSpec, TensorSpec, ValueSpec
+from .program import OptionalSpec, SequenceSpec, TensorSpec, UnknownSpec, ValueSpec
 
 Sizes = dict[str, tuple[int, str]]
 """Per symbolic dimension its size and the input that gave it."""
@@ -49,8 +49,8 @@ def closest(name: str, names: Iterable[str]) -> str:
 
 
 def _checked(spec: ValueSpec | None, value: Any, what: str, sizes: Sizes) -> Any:
-    if spec is None:
-        return value
+    if spec is None or isinstance(spec, UnknownSpec):
+        return _any(value, what)
     if isinstance(spec, OptionalSpec):
         return None if value is None else _checked(spec.element, value, what, sizes)
     if isinstance(spec, SequenceSpec):
@@ -59,6 +59,16 @@ def _checked(spec: ValueSpec | None, value: Any, what: str, sizes: Sizes) -> Any
         # Elements of a sequence may differ in size: each has its own symbols.
         return [_checked(spec.element, v, f"{what}, element {k}", {}) for k, v in enumerate(value)]
     return _tensor(spec, value, what, sizes)
+
+
+def _any(value: Any, what: str) -> Any:
+    """Return a value of a type that the model leaves open, arrays checked to be arrays."""
+    if value is None or isinstance(value, list | tuple):
+        return value if value is None else [_any(v, what) for v in value]
+    if not isinstance(value, np.ndarray | np.generic) or isinstance(value, np.ma.MaskedArray):
+        raise InputError(f"{what}: expected a NumPy array, found {_kind(value)}")
+    array = np.asarray(value)
+    return _strings(array, what) if name_of_dtype(array.dtype) == "string" else array
 
 
 def _tensor(spec: TensorSpec, value: Any, what: str, sizes: Sizes) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .program import OptionalSpec, SequenceSpec, TensorSpec, ValueSpec
+from .program import OptionalSpec, SequenceSpec, TensorSpec, UnknownSpec, ValueSpec
 
 _ELEMENTS = {
     "float32": "float",
@@ -57,4 +57,6 @@ def ort_type(spec: ValueSpec | None) -> str:
         return f"seq({ort_type(spec.element)})"
     if isinstance(spec, OptionalSpec):
         return f"optional({ort_type(spec.element)})"
+    if isinstance(spec, UnknownSpec):
+        return "unknown"
     return f"tensor({_ELEMENTS.get(spec.dtype, spec.dtype)})" if spec else "unknown"

@@ -110,21 +110,29 @@ class OptionalSpec:
         return f"optional<{self.element or '?'}>"
 
 
-ValueSpec: TypeAlias = TensorSpec | SequenceSpec | OptionalSpec
+@dataclass(frozen=True)
+class UnknownSpec:
+    """A value whose type the model does not declare; it shows when the model runs."""
+
+    name: str
+
+    is_buffer = False
+
+    def __str__(self) -> str:
+        return "?"
+
+
+ValueSpec: TypeAlias = TensorSpec | SequenceSpec | OptionalSpec | UnknownSpec
 
 
 def value_spec(name: str, type: Type) -> ValueSpec:
-    """Return the specification of a graph value called ``name``.
-
-    Raises:
-        ArtifactError: the type is not known.
-    """
+    """Return the specification of a graph value called ``name``."""
     from ..ir.types import OptionalType, SequenceType, TensorType, UnknownType
 
     if isinstance(type, TensorType):
         return TensorSpec(name, type.dtype, type.shape)
     if isinstance(type, UnknownType):
-        raise ArtifactError(f"value {name!r} has no known type")
+        return UnknownSpec(name)
     inner = type.element
     element = None if isinstance(inner, UnknownType) else value_spec("", inner)
     if isinstance(type, SequenceType):
