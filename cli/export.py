@@ -67,4 +67,7 @@ def _exported(model: Path, opset: int | None, shapes: Shapes | None) -> ModelPro
         )
     hidden = [k for k, _ in stage.checks]
     own = imported.opsets.get("", 0)
-    return export(stage.graph, own if opset is None else opset, hidden)
+    # The tensors of a sequence are outputs one by one and keep names of their own.
+    single = len(stage.results) == len(stage.graph.outputs) - len(hidden)
+    names = [slot.name for slot in stage.results] if single else []
+    return export(stage.graph, own if opset is None else opset, hidden, names)

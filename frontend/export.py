@@ -72,13 +72,19 @@ def exporter(*kinds: type[Op], since: int = OLDEST) -> Callable[[Exporting], Exp
     return register
 
 
-def export(graph: Graph, opset: int = 20, hidden: Sequence[int] = ()) -> ModelProto:
+def export(
+    graph: Graph,
+    opset: int = 20,
+    hidden: Sequence[int] = (),
+    output_names: Sequence[str] = (),
+) -> ModelProto:
     """Return a canonical graph as an ONNX model.
 
     Args:
         graph: a graph of our own ops.
         opset: version of ai.onnx, 13 to 28.
         hidden: numbers of outputs that are left out, such as flags of run-time checks.
+        output_names: of the outputs that are left; those of their values if it is empty.
 
     Raises:
         UnsupportedError: the opset is out of range, or has no form for an op.
@@ -89,10 +95,13 @@ def export(graph: Graph, opset: int = 20, hidden: Sequence[int] = ()) -> ModelPr
         raise UnsupportedError(f"opset {opset} cannot be written; choose {OLDEST} to {NEWEST}")
     e = Exporter(opset)
     names = {v: e.reserve(v.name) for v in graph.inputs}
+    wanted = [e.reserve(name) for name in output_names]
     e.declare(graph.inputs, names)
     e.graph(_visible(graph, hidden), names)
     outputs = [v for k, v in enumerate(graph.outputs) if k not in hidden]
-    written = [e.output(names[v]) for v in outputs]
+    written = wanted or [e.output(names[v]) for v in outputs]
+    for value, name in zip(outputs, wanted, strict=bool(wanted)):
+        e.node("Identity", [names[value]], [name])
     body = helper.make_graph(
         e.nodes,
         graph.name,
@@ -303,8 +312,8 @@ class Exporter:
             n if wide[v].type == v.type else self.fresh(n)
             for v, n in zip(node.outputs, outputs, strict=True)
         ]
-        changed = [tuple(wide[v] for v in vs) for vs in (node.inputs, node.outputs)]
-        function(self, node.op, Node(node.op, *changed), operands, results)
+        before, after = (tuple(wide[v] for v in vs) for vs in (node.inputs, node.outputs))
+        function(self, node.op, Node(node.op, before, after), operands, results)
         for value, result, output in zip(node.outputs, results, outputs, strict=True):
             if result != output:
                 # Numbers of eight bits that overflow become NaN or infinite, not the largest.

@@ -213,7 +213,7 @@ def in_range(sample: Sample) -> Sample:
     assert isinstance(x, np.ndarray)
     if dtype_name(x.dtype) not in FLOATS:
         return sample
-    limits = ml_dtypes.iinfo(numpy_dtype(sample.op.dtype))
+    limits = ml_dtypes.iinfo(numpy_dtype(sample.op.dtype))  # type: ignore[no-untyped-call]
     wide = x.astype(np.float64)
     fits = np.isfinite(wide) & (np.trunc(wide) >= limits.min) & (np.trunc(wide) < limits.max)
     return dataclasses.replace(sample, inputs=(np.where(fits, wide, 0).astype(x.dtype),))
@@ -341,7 +341,8 @@ SCAN = """
 <ir_version: 10, opset_import: ["" : 20]>
 sums (float[2] s, float[4, 2] x, float[2] w) => (float[2] last, float[4, 2] all) {
   last, all = Scan <num_scan_inputs = 1,
-    body = b (float[2] a, float[2] d) => (float[2] r, float[2] o) { m = Mul (d, w)  r = Add (a, m)  o = Identity (r) }> (s, x)
+    body = b (float[2] a, float[2] d) => (float[2] r, float[2] o)
+    { m = Mul (d, w)  r = Add (a, m)  o = Identity (r) }> (s, x)
 }
 """
 THREE, TWO = np.array([1, -2, 0.5], np.float32), np.array([0.5, 2], np.float32)
@@ -390,6 +391,21 @@ def test_symbolic_dimensions_and_absent_operands_are_kept() -> None:
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param == "N"
     assert load(model).graph == first.graph
     assert load(model).output_types == first.output_types
+
+
+def test_attributes_that_are_types_are_kept() -> None:
+    tensor = onnx.helper.make_tensor_type_proto(onnx.TensorProto.FLOAT, ["N", 2])
+    nodes = [
+        onnx.helper.make_node("Optional", [], ["o"], type=tensor),
+        onnx.helper.make_node("OptionalHasElement", ["o"], ["y"]),
+    ]
+    y = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.BOOL, [])
+    graph = onnx.helper.make_graph(nodes, "types", [], [y])
+    opsets = [onnx.helper.make_opsetid("", 20)]
+    model = export_imported(
+        load(onnx.helper.make_model(graph, opset_imports=opsets, ir_version=10))
+    )
+    assert model.graph.node[0].attribute[0].tp == tensor
 
 
 def test_imported_model_at_another_opset_is_refused() -> None:
