@@ -30,8 +30,13 @@ LIMITED = [
     ("Sub<broadcast = 1, axis = 0>", "2", PAIR, X - PAIR[:, None, None]),
     ("Mul<broadcast = 1, axis = 1>", "3", TRIPLE, X * TRIPLE[:, None]),
     ("Div<broadcast = 1, axis = 0>", "2,3", X[:, :, 1], X / X[:, :, 1:2]),
-    ("Pow<broadcast = 1>", "1,1", np.float32([[2]]), X**2),
-    ("Add<broadcast = 1, axis = 2, consumed_inputs = [0, 0]>", "1", np.float32([5]), X + 5),
+    ("Pow<broadcast = 1>", "1,1", np.array([[2]], np.float32), X**2),
+    (
+        "Add<broadcast = 1, axis = 2, consumed_inputs = [0, 0]>",
+        "1",
+        np.array([5], np.float32),
+        X + 5,
+    ),
 ]
 
 
@@ -68,11 +73,29 @@ def test_limited_broadcasting_refuses(settings: str, message: str) -> None:
 
 
 POWERS = [
-    ("float", "int64", np.float32([-2, 3]), np.array([3, -1]), np.float32([-8, 1 / 3])),
-    ("int64", "float", np.array([4, 9]), np.float32([0.5, 2]), np.array([2, 81])),
-    ("int32", "int64", np.int32([2, -1]), np.array([5, 3]), np.int32([32, -1])),
-    ("float", "double", np.float32([2, 4]), np.array([0.5, -1]), np.float32([2**0.5, 0.25])),
-    ("float16", "float", np.float16([2, 4]), np.float32([3, 0.5]), np.float16([8, 2])),
+    (
+        "float",
+        "int64",
+        np.array([-2, 3], np.float32),
+        np.array([3, -1]),
+        np.array([-8, 1 / 3], np.float32),
+    ),
+    ("int64", "float", np.array([4, 9]), np.array([0.5, 2], np.float32), np.array([2, 81])),
+    ("int32", "int64", np.array([2, -1], np.int32), np.array([5, 3]), np.array([32, -1], np.int32)),
+    (
+        "float",
+        "double",
+        np.array([2, 4], np.float32),
+        np.array([0.5, -1]),
+        np.array([2**0.5, 0.25], np.float32),
+    ),
+    (
+        "float16",
+        "float",
+        np.array([2, 4], np.float16),
+        np.array([3, 0.5], np.float32),
+        np.array([8, 2], np.float16),
+    ),
 ]
 
 
