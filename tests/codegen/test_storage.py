@@ -43,7 +43,9 @@ def edges(dtype: str) -> Array:
     points = np.concatenate([finite, (finite[1:] + finite[:-1]) / 2, finite[-1:] * 1.5])
     points = converted(points, "float32")
     near = [np.nextafter(points, np.float32(side)) for side in (-np.inf, np.inf)]
-    special = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, -1e-45, 3.4e38, -3.4e38], np.float32)
+    special = np.array(
+        [0.0, -0.0, np.inf, -np.inf, np.nan, 1e-45, -1e-45, 3.4e38, -3.4e38], np.float32
+    )
     return np.concatenate([points, -points, *near, special])
 
 
