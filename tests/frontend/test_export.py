@@ -186,10 +186,17 @@ def may_refuse(sample: Sample, opset: int) -> bool:
     )
 
 
+def operators(model: onnx.ModelProto) -> set[str]:
+    return {node.op_type for node in model.graph.node}
+
+
 def run_elsewhere(model: onnx.ModelProto, feeds: dict[str, Any]) -> list[Any] | None:
     """Run with onnxruntime; ``None`` where it is absent or lacks a type or version."""
     runtime = onnxruntime()
     if runtime is None:
+        return None
+    if runtime.__version__.startswith("1.23.") and "TfIdfVectorizer" in operators(model):
+        # The last version for Python 3.10 takes the weights of n-grams by output position.
         return None
     try:
         session = runtime.InferenceSession(
