@@ -155,7 +155,7 @@ def test_package_itself_is_light(tmp_path: Path) -> None:
 
 
 def test_ir_loads_numpy_alone(tmp_path: Path) -> None:
-    heavy = {"onnx", "tvm", "tvm_ffi", "safetensors", "click", "rich", "filelock", "ziglang"}
+    heavy = {"onnx", "tvm", "tvm_ffi", "safetensors", "click", "rich", "ziglang"}
     assert not loaded_by("import ranvier.ir", tmp_path) & heavy
 
 
