@@ -19,7 +19,7 @@ import pytest
 import ranvier
 
 ROOT = Path(__file__).resolve().parents[2]
-NOT_PACKAGES = {"tests", "benchmarks", "build", "dist"}
+NOT_PACKAGES = {"__pycache__", "tests", "benchmarks", "build", "dist"}
 ROOT_MODULES = {"__init__", "__main__", "backend", "compiler", "errors"}
 
 
