@@ -18,6 +18,10 @@ class OpError(RanvierError):
     """An op was given operand types or attributes that it does not accept."""
 
 
+class LayerError(RanvierError):
+    """A layer of the builder was given what it cannot take; the message names the layer."""
+
+
 class VerificationError(RanvierError):
     """A graph lacks a property that it must have; the message lists neighbouring nodes."""
 

@@ -1,0 +1,340 @@
+# SPDX-License-Identifier: MIT
+"""Symbolic tensors: what the layers take and return while a network is described."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+
+from ...errors import LayerError, OpError
+from ...ir import Array, Op, TensorType, numpy_dtype, ops
+from ...ir.ops.shape import Movement
+from .weights import Uniform
+
+_serial = itertools.count()
+_scope: ContextVar[str] = ContextVar("scope", default="")
+
+Number: TypeAlias = "int | float"
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Tensor:
+    """The result of a layer, a network's input, or a parameter: a type and where it is from.
+
+    Tensors add, subtract, multiply and divide with each other and with numbers, broadcasting
+    as NumPy does; ``@`` is the matrix product.
+
+    Attributes:
+        type: element type and shape; every size is known.
+        origin: how the tensor comes about.
+        position: which of the results of ``origin`` it is.
+
+    >>> from ranvier.frontend import builder as nn
+    >>> x = nn.input("image", (1, 3, 8, 8))
+    >>> nn.relu(x + 1).shape
+    (1, 3, 8, 8)
+    """
+
+    type: TensorType
+    origin: Origin
+    position: int = 0
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The sizes of all axes."""
+        return self.type.dims
+
+    @property
+    def dtype(self) -> str:
+        """The element type."""
+        return self.type.dtype
+
+    @property
+    def rank(self) -> int:
+        """The number of axes."""
+        return self.type.rank
+
+    def __str__(self) -> str:
+        return str(self.type)
+
+    def __repr__(self) -> str:
+        return f"Tensor({self.type})"  # not all the layers that it comes from
+
+    def __add__(self, other: Tensor | Number) -> Tensor:
+        return binary("add", ops.Add(), self, other)
+
+    def __radd__(self, other: Number) -> Tensor:
+        return binary("add", ops.Add(), self, other)
+
+    def __sub__(self, other: Tensor | Number) -> Tensor:
+        return binary("subtract", ops.Sub(), self, other)
+
+    def __rsub__(self, other: Number) -> Tensor:
+        return binary("subtract", ops.Sub(), constant(other, self), self)
+
+    def __mul__(self, other: Tensor | Number) -> Tensor:
+        return binary("multiply", ops.Mul(), self, other)
+
+    def __rmul__(self, other: Number) -> Tensor:
+        return binary("multiply", ops.Mul(), self, other)
+
+    def __truediv__(self, other: Tensor | Number) -> Tensor:
+        return binary("divide", ops.Div(), self, other)
+
+    def __matmul__(self, other: Tensor) -> Tensor:
+        return binary("matmul", ops.MatMul(), self, other)
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """A call of a layer function: what names its steps and parameters.
+
+    Attributes:
+        kind: the function, such as ``conv``.
+        path: the name with the scopes around it, such as ``layer1.0.conv1``.
+        named: whether the caller chose the name; others are made unique.
+        serial: counts calls.
+    """
+
+    kind: str
+    path: str
+    named: bool
+    serial: int = field(default_factory=_serial.__next__)
+
+    @classmethod
+    def begin(cls, kind: str, name: str | None = None) -> Layer:
+        """Return a new layer of the current scope."""
+        return cls(kind, qualified(kind if name is None else name), name is not None)
+
+    def __str__(self) -> str:
+        return f"{self.kind} '{self.path}'"
+
+    def error(self, message: str) -> LayerError:
+        """Return an error that starts with this layer."""
+        return LayerError(f"{self}: {message}")
+
+    def parameter(
+        self, role: str, shape: Sequence[int], initial: Uniform, trainable: bool = True
+    ) -> Tensor:
+        """Return a new float32 parameter, called ``role`` within the layer."""
+        type = TensorType("float32", tuple(shape))
+        return Tensor(type, Parameter(self, role, type, initial, trainable))
+
+    def zeros(self, shape: Sequence[int]) -> Tensor:
+        """Return float32 zeros that no training changes, such as a state at the beginning."""
+        return Tensor(TensorType("float32", tuple(shape)), Constant(np.zeros(shape, np.float32)))
+
+    def apply(self, op: Op, *inputs: Tensor) -> Tensor:
+        """Return the only result of ``op``."""
+        (result,) = self.multi(op, *inputs)
+        return result
+
+    def multi(self, op: Op, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Return every result of ``op``.
+
+        Raises:
+            LayerError: the op does not take such operands.
+        """
+        try:
+            types = op.infer(*(x.type for x in inputs))
+        except OpError as error:
+            raise self.error(str(error).removeprefix(f"{op.name}: ")) from error
+        step = Step(self, op, inputs)
+        results = []
+        for k, type in enumerate(types):
+            assert isinstance(type, TensorType)
+            if 0 in type.dims:
+                raise self.error(f"the result {type} of {inputs[0].type} would be empty")
+            results.append(Tensor(type, step, k))
+        return tuple(results)
+
+
+@dataclass(frozen=True, eq=False)
+class Input:
+    """What a caller gives, by name."""
+
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Parameter:
+    """What training finds, or keeps count of.
+
+    Attributes:
+        layer: the layer it belongs to.
+        role: its name within the layer; empty for a parameter that is a layer by itself.
+        type: its shape; float32.
+        initial: what it holds at first.
+        trainable: whether a gradient changes it; a normalisation's statistics are no such.
+    """
+
+    layer: Layer
+    role: str
+    type: TensorType
+    initial: Uniform
+    trainable: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """Numbers that nothing changes."""
+
+    array: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """An op of a layer on tensors; steps in the order of ``serial`` are in topological order."""
+
+    layer: Layer
+    op: Op
+    inputs: tuple[Tensor, ...]
+    serial: int = field(default_factory=_serial.__next__)
+
+
+@dataclass(frozen=True, eq=False)
+class Dropped:
+    """A tensor of which training drops a share of the elements; here it is as it was."""
+
+    layer: Layer
+    source: Tensor
+    rate: float
+
+
+Origin: TypeAlias = "Input | Parameter | Constant | Step | Dropped"
+
+
+def input(name: str, shape: Sequence[int], dtype: str = "float32") -> Tensor:
+    """Return an input of a network.
+
+    Args:
+        name: what callers of the network call it.
+        shape: its sizes, all known: for images (batch, channels, height, width).
+        dtype: element type.
+
+    Raises:
+        LayerError: a size is not positive.
+
+    >>> str(input("tokens", (1, 128), "int64"))
+    'int64[1, 128]'
+    """
+    if any(n < 1 for n in shape):
+        raise LayerError(f"input '{name}': sizes must be positive numbers, found {list(shape)}")
+    numpy_dtype(dtype)
+    return Tensor(TensorType(dtype, tuple(shape)), Input(name))
+
+
+def parameter(name: str, shape: Sequence[int], initial: Uniform) -> Tensor:
+    """Return a trainable float32 parameter that belongs to no layer, such as a class token."""
+    return Layer.begin("parameter", name).parameter("", shape, initial)
+
+
+@contextmanager
+def scope(name: str | int) -> Iterator[None]:
+    """Within the block, names start with ``name`` and a dot.
+
+    >>> x = input("x", (1, 4))
+    >>> with scope("encoder"), scope(0):
+    ...     print(Layer.begin("linear", "fc"))
+    linear 'encoder.0.fc'
+    """
+    token = _scope.set(qualified(str(name)))
+    try:
+        yield
+    finally:
+        _scope.reset(token)
+
+
+def qualified(name: str) -> str:
+    """Return ``name`` with the scopes around it.
+
+    Raises:
+        LayerError: the name is empty.
+    """
+    outer = _scope.get()
+    if not name:
+        raise LayerError(f"a name within '{outer}' is empty; leave it out for one that is made up")
+    return f"{outer}.{name}" if outer else name
+
+
+def constant(number: Number, like: Tensor) -> Tensor:
+    """Return a scalar of the element type of ``like``."""
+    array = np.asarray(number, numpy_dtype(like.dtype))
+    return Tensor(TensorType(like.dtype, ()), Constant(array))
+
+
+def binary(kind: str, op: Op, x: Tensor, y: Tensor | Number) -> Tensor:
+    """Return an op of two operands, the second perhaps a number."""
+    other = y if isinstance(y, Tensor) else constant(y, x)
+    return Layer.begin(kind).apply(op, x, other)
+
+
+_RECTIFIERS = (
+    ops.Relu, ops.LeakyRelu, ops.PRelu, ops.Gelu, ops.Swish, ops.HardSwish, ops.Minimum,
+)  # fmt: skip
+_KEEPING = (Movement, ops.Concat, ops.MaxPool, ops.AveragePool)
+
+
+def gain_for(x: Tensor) -> float:
+    """Return by how much weights are enlarged for operands like ``x``.
+
+    2 behind a rectifier (see :func:`~ranvier.frontend.builder.weights.scaled`), else 1; ops
+    that move elements are looked through.
+    """
+    origin = x.origin
+    while isinstance(origin, Dropped) or (
+        isinstance(origin, Step) and isinstance(origin.op, _KEEPING)
+    ):
+        origin = (origin.source if isinstance(origin, Dropped) else origin.inputs[0]).origin
+    return 2.0 if isinstance(origin, Step) and isinstance(origin.op, _RECTIFIERS) else 1.0
+
+
+def sizes(layer: Layer, what: str, value: int | Sequence[int], rank: int) -> tuple[int, ...]:
+    """Return one number per spatial axis, all the same where one is given.
+
+    Raises:
+        LayerError: there are too many or too few.
+    """
+    values = (value,) * rank if isinstance(value, int) else tuple(value)
+    if len(values) != rank:
+        raise layer.error(f"{what}={list(values)} must be one number or {rank}, one per axis")
+    return values
+
+
+def spatial_rank(layer: Layer, x: Tensor) -> int:
+    """Return the number of axes after batch and channels.
+
+    Raises:
+        LayerError: there is none.
+    """
+    if x.rank < 3:
+        raise layer.error(f"data must be (batch, channels, spatial...), found {x.type}")
+    return x.rank - 2
+
+
+__all__ = [
+    "Constant",
+    "Dropped",
+    "Input",
+    "Layer",
+    "Number",
+    "Origin",
+    "Parameter",
+    "Step",
+    "Tensor",
+    "binary",
+    "constant",
+    "gain_for",
+    "input",
+    "parameter",
+    "qualified",
+    "scope",
+    "sizes",
+    "spatial_rank",
+]
