@@ -8,7 +8,6 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.installed
 LINK   := .typecheck/ranvier
 ARGS   ?=
-NAME   ?=
 
 .DEFAULT_GOAL := help
 .PHONY: help demo test test-slow check bench clean
@@ -29,14 +28,12 @@ check: $(READY) $(LINK) ## Lint, format, types, layers; changes nothing
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy -p ranvier
+	@$(BIN)/mypy -p benchmarks
 	@cd tests && ../$(BIN)/mypy --config-file ../pyproject.toml .
 	@PYTHONPATH= $(BIN)/lint-imports
 
-bench: $(READY) ## List the benchmarks, or run one: make bench NAME=...
-	@if [ -n "$(NAME)" ]; then $(BIN)/python benchmarks/$(NAME).py $(ARGS); \
-	elif ls benchmarks/*.py >/dev/null 2>&1; then \
-	    for f in benchmarks/*.py; do basename $$f .py; done; \
-	else echo "no benchmarks yet: scripts go to benchmarks/"; fi
+bench: $(READY) ## Compare with other runtimes; ARGS="compare model.onnx" says what, see benchmarks/
+	@$(BIN)/python -m benchmarks $(ARGS)
 
 clean: ## Remove .venv and every cache
 	rm -rf $(VENV) $(LINK) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

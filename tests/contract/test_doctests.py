@@ -16,7 +16,7 @@ import pytest
 
 import ranvier
 
-SKIPPED = {"tests", "benchmarks", "build", "dist"}
+SKIPPED = {"tests", "build", "dist"}
 
 
 def modules(folder: Path, package: str) -> list[str]:

@@ -84,7 +84,7 @@ def test_every_folder_with_modules_is_a_package() -> None:
 
 
 def test_every_folder_has_its_page() -> None:
-    tops = {f for f in folders() if f.parent == ROOT} | {ROOT / "tests"}
+    tops = {f for f in folders() if f.parent == ROOT} | {ROOT / "tests", ROOT / "benchmarks"}
     assert sorted(f.name for f in tops if not (f / "README.md").exists()) == []
 
 
@@ -95,7 +95,8 @@ def test_root_holds_only_modules_of_the_package() -> None:
 
 def test_every_file_opens_with_the_licence() -> None:
     line = "# SPDX-License-Identifier: MIT\n"
-    bare = [str(f) for f in python_files() if not f.read_text(encoding="utf-8").startswith(line)]
+    files = [*python_files(), *(ROOT / "benchmarks").rglob("*.py")]
+    bare = [str(f) for f in files if not f.read_text(encoding="utf-8").startswith(line)]
     assert not bare
 
 

@@ -1,0 +1,194 @@
+# SPDX-License-Identifier: MIT
+"""All engines on one case: outputs compared first, then timed in interleaved rounds."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ranvier.cli.arrays import load_arrays, save_arrays
+from ranvier.cli.deviation import Deviation, deviation
+
+from .cases import Case, feed_of
+from .engines import OWN, Unavailable
+from .measure import Take, interleave
+from .processes import EngineFailed, engine_process
+from .results import CaseResult, EngineResult
+from .worker import case_to
+
+REFERENCE = "onnxruntime, unoptimised"
+_MOST_RUNS = 200
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How to measure.
+
+    Attributes:
+        engines: names, the order of the table.
+        threads: how many each engine uses.
+        cores: those to pin to.
+        rounds: how many turns each engine has.
+        turn: seconds of a turn; long runs take one run.
+        budget: seconds for all turns of a case.
+        tolerance: largest error, relative to the reference's largest value, of an engine that
+            is timed.
+        seed: of random inputs.
+    """
+
+    engines: Sequence[str]
+    threads: int
+    cores: Sequence[int]
+    rounds: int = 7
+    turn: float = 0.2
+    budget: float = 120.0
+    tolerance: float = 1e-3
+    seed: int = 0
+
+
+class Asked(Protocol):
+    """A process that answers requests; tests put another in its place."""
+
+    def ask(self, do: str, **arguments: Any) -> dict[str, Any]:
+        """Return the answer to a request."""
+
+
+def compare(case: Case, plan: Plan, say: Say = lambda text: None) -> CaseResult:
+    """Measure one case in processes of its own."""
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ranvier-bench-")))
+        feed = folder / "inputs.npz"
+        save_arrays(feed, feed_of(case, plan.seed))
+        say(f"{case.name}: reference")
+        reference, expected = _reference(case, plan, feed)
+        processes = {
+            name: stack.enter_context(engine_process(name, plan.cores)) for name in plan.engines
+        }
+        return compare_in(processes, case, plan, feed, (reference, expected), say)
+
+
+def compare_in(
+    processes: Mapping[str, Asked],
+    case: Case,
+    plan: Plan,
+    feed: Path,
+    reference: tuple[str, Sequence[Any] | None],
+    say: Say = lambda text: None,
+) -> CaseResult:
+    """Measure one case in given processes, with given outputs to expect.
+
+    Without expected outputs the first engine that gives some becomes the reference, peers
+    before ranvier.
+    """
+    name, expected = reference
+    results: dict[str, EngineResult] = {}
+    for engine in sorted(processes, key=lambda engine: engine == OWN):
+        say(f"{case.name}: preparing {engine}")
+        result, outputs = _prepared(processes[engine], engine, case, plan, feed)
+        if outputs is not None and expected is None:
+            name, expected = engine, outputs
+        if outputs is not None and expected is not None:
+            result = judged(result, outputs, expected, plan.tolerance)
+        results[engine] = result
+    ready = [engine for engine in processes if results[engine].status == "timed"]
+    say(f"{case.name}: timing {', '.join(ready) or 'nobody'}")
+    before = os.getloadavg()[0]
+    timed = _timed({engine: processes[engine] for engine in ready}, plan)
+    load = (before, os.getloadavg()[0])
+    for engine, found in timed.items():
+        results[engine] = replace(results[engine], **found)
+    ordered = [results[engine] for engine in processes]
+    return CaseResult(case.name, plan.threads, tuple(plan.cores), name, load, ordered)
+
+
+def judged(
+    result: EngineResult, outputs: Sequence[Any], expected: Sequence[Any], tolerance: float
+) -> EngineResult:
+    """Return the result with its error; one that is too large is not to be timed."""
+    if len(outputs) != len(expected):
+        note = f"{len(outputs)} outputs instead of {len(expected)}"
+        return replace(result, status="disagrees", note=note)
+    found = [_deviation(a, b, tolerance) for a, b in zip(outputs, expected, strict=True)]
+    worst = max(found, key=lambda d: (not d.agrees, d.error), default=Deviation(0.0, 0.0))
+    if not worst.agrees:
+        note = worst.problem or f"error {worst.error:.1e}, allowed {tolerance:.0e}; not timed"
+        return replace(result, status="disagrees", note=note, error=worst.error)
+    return replace(result, error=worst.error)
+
+
+def _deviation(value: Any, reference: Any, tolerance: float) -> Deviation:
+    # A float64 reference judges float32 outputs.
+    narrow = np.asarray(value)
+    wide = np.asarray(reference)
+    same_kind = narrow.dtype.kind == wide.dtype.kind == "f"
+    return deviation(narrow.astype(wide.dtype) if same_kind else narrow, wide, tolerance)
+
+
+def _prepared(
+    process: Asked, engine: str, case: Case, plan: Plan, feed: Path
+) -> tuple[EngineResult, Sequence[Any] | None]:
+    try:
+        told = process.ask("prepare", case=case_to(case), feed=str(feed), threads=plan.threads)
+        outputs = _outputs(process, feed.with_name("outputs.npz"))
+    except Unavailable as reason:
+        return EngineResult(engine, "skipped", str(reason)), None
+    except EngineFailed as error:
+        return EngineResult(engine, "failed", str(error)), None
+    versions = told.pop("versions")
+    return EngineResult(engine, "timed", prepare=told, versions=versions), outputs
+
+
+def _outputs(process: Asked, path: Path) -> list[Any]:
+    process.ask("outputs", path=str(path))
+    arrays = load_arrays(path)
+    return [arrays[f"arr_{k}"] for k in range(len(arrays))]
+
+
+def _reference(case: Case, plan: Plan, feed: Path) -> tuple[str, list[Any] | None]:
+    """Return what outputs are compared with, if a reference can be had."""
+    with engine_process(REFERENCE, plan.cores) as process:
+        try:
+            process.ask("prepare", case=case_to(case), feed=str(feed), threads=plan.threads)
+            return REFERENCE, _outputs(process, feed.with_name("outputs.npz"))
+        except (Unavailable, EngineFailed):
+            return "", None
+
+
+def _timed(processes: Mapping[str, Asked], plan: Plan) -> dict[str, dict[str, Any]]:
+    """Return the fields of each engine's result that timing fills."""
+    cpu = dict.fromkeys(processes, 0.0)
+    broken: dict[str, str] = {}
+
+    def take(engine: str) -> Take:
+        def turn() -> Sequence[float]:
+            if engine in broken:
+                return [float("nan")]
+            try:
+                told = processes[engine].ask("turn", seconds=plan.turn, most=_MOST_RUNS)
+            except EngineFailed as error:
+                broken[engine] = str(error)
+                return [float("nan")]
+            cpu[engine] += told["cpu"]
+            times: list[float] = told["times"]
+            return times
+
+        return turn
+
+    found = interleave({e: take(e) for e in processes}, plan.rounds, plan.budget)
+    results: dict[str, dict[str, Any]] = {}
+    for engine, rounds in found.items():
+        if engine in broken:
+            results[engine] = {"status": "failed", "note": broken[engine]}
+            continue
+        wall = sum(t for times in rounds if times is not None for t in times)
+        results[engine] = {"rounds": rounds, "busy": cpu[engine] / wall / plan.threads}
+    return results

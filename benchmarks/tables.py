@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: MIT
+"""Results as tables on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ranvier.cli.tables import table
+
+from .engines import OWN
+from .measure import Summary, best_of, speedup, time_of
+from .results import CaseResult, EngineResult
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+_COLUMNS = ("engine", ">median ms", ">best ms", ">vs best peer", ">by best", ">error", ">busy", "")
+
+
+def comparison(result: CaseResult) -> Table:
+    """Return the table of one case: a speed-up over 1 is faster than the best peer."""
+    threads = "1 thread" if result.threads == 1 else f"{result.threads} threads"
+    cores = ", ".join(map(str, result.cores))
+    title = (
+        f"{result.case}, {threads} (cores {cores}; load {result.load[0]:.1f} to "
+        f"{result.load[1]:.1f}; reference: {result.reference or 'none'})"
+    )
+    return table(title, _COLUMNS, (_row(engine, result) for engine in result.engines))
+
+
+def _row(engine: EngineResult, result: CaseResult) -> Sequence[Any]:
+    error = "–" if engine.error is None else f"{engine.error:.1e}"
+    if engine.status != "timed":
+        return engine.engine, engine.status, "", "", "", error, "", engine.note
+    time = time_of(engine.rounds)
+    ratio, by_best = _ratios(engine, result)
+    busy = "" if engine.busy is None else f"{engine.busy:.0%}"
+    rounds = sum(times is not None for times in engine.rounds)
+    note = "" if rounds == len(engine.rounds) else f"{rounds} of {len(engine.rounds)} rounds"
+    return (
+        engine.engine,
+        f"{time.median * 1e3:.3f}",
+        f"{best_of(engine.rounds) * 1e3:.3f}",
+        ratio,
+        by_best,
+        error,
+        busy,
+        note,
+    )
+
+
+def _ratios(engine: EngineResult, result: CaseResult) -> tuple[str, str]:
+    peer = result.best_peer(OWN)
+    if peer is None:
+        return "no peer", ""
+    rounds = result.timed()[peer]
+    best = best_of(rounds) / best_of(engine.rounds)
+    return spread(speedup(engine.rounds, rounds)), f"{best:.2f}x"
+
+
+def spread(ratio: Summary) -> str:
+    """Return a ratio with its quartiles."""
+    return f"{ratio.median:.2f}x ({ratio.low:.2f} to {ratio.high:.2f})"

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: MIT
+"""The process of one engine: does what its parent asks, one JSON line at a time.
+
+A process per engine keeps thread pools, allocators and crashes of one engine away from the
+others, and makes peak memory a property of the engine. Arrays travel as .npz files.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .cases import Case
+from .engines import Engine, Run, Unavailable, engine_named, versions
+
+_LONG_RUN = 0.25
+"""Seconds from which a run is not preceded by an untimed one: caches matter little then."""
+
+
+class Worker:
+    """Answers requests about one engine and one case."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.run: Run | None = None
+        self.feed: dict[str, Any] = {}
+
+    def answer(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the answer to a request, which names one of the methods below as ``do``."""
+        actions: dict[str, Callable[..., dict[str, Any]]] = {
+            "prepare": self.prepare,
+            "outputs": self.outputs,
+            "turn": self.turn,
+        }
+        arguments = {key: value for key, value in request.items() if key != "do"}
+        return actions[request["do"]](**arguments)
+
+    def prepare(self, case: Mapping[str, Any], feed: str, threads: int) -> dict[str, Any]:
+        """Load engine and model and run once; tell the seconds that each took."""
+        start = time.perf_counter()
+        self.engine.load()
+        loaded = time.perf_counter()
+        with np.load(feed, allow_pickle=False) as archive:
+            self.feed = {name: archive[name] for name in archive.files}
+        begun = time.perf_counter()
+        self.run = self.engine.prepare(case_from(case), threads)
+        prepared = time.perf_counter()
+        self.run(self.feed)
+        return {
+            "import_seconds": loaded - start,
+            "prepare_seconds": prepared - begun,
+            "first_run_seconds": time.perf_counter() - prepared,
+            "versions": versions(self.engine),
+        }
+
+    def outputs(self, path: str) -> dict[str, Any]:
+        """Run once and write the outputs, in their order, to a .npz file."""
+        assert self.run is not None
+        arrays = [np.asarray(array) for array in self.run(self.feed)]
+        np.savez(path, *arrays)
+        return {}
+
+    def turn(self, seconds: float, most: int) -> dict[str, Any]:
+        """Run for about ``seconds``, at least once and at most ``most`` times.
+
+        An untimed run comes first: it brings back caches, and other engines' threads, which
+        spin for a moment after their work, fall asleep meanwhile.
+
+        Returns:
+            Seconds of each run, and the processor time of all of them together.
+        """
+        assert self.run is not None
+        begun, cpu = time.perf_counter(), time.process_time()
+        self.run(self.feed)
+        first = time.perf_counter() - begun
+        if first >= _LONG_RUN:
+            return {"times": [first], "cpu": time.process_time() - cpu}
+        times: list[float] = []
+        cpu = time.process_time()
+        while not times or (sum(times) < seconds and len(times) < most):
+            start = time.perf_counter()
+            self.run(self.feed)
+            times.append(time.perf_counter() - start)
+        return {"times": times, "cpu": time.process_time() - cpu}
+
+
+def case_to(case: Case) -> dict[str, Any]:
+    """Return a case as JSON types."""
+    return {
+        "name": case.name,
+        "model": str(case.model),
+        "shapes": {name: list(shape) for name, shape in case.shapes.items()},
+        "module": None if case.module is None else str(case.module),
+    }
+
+
+def case_from(data: Mapping[str, Any]) -> Case:
+    """Return the case of :func:`case_to`."""
+    module = data["module"]
+    return Case(
+        data["name"],
+        Path(data["model"]),
+        shapes=data["shapes"],
+        module=None if module is None else Path(module),
+    )
+
+
+def main() -> None:
+    """Answer requests on standard input until it ends.
+
+    Answers go to a copy of standard output; what libraries print goes to standard error.
+    """
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    worker = Worker(engine_named(sys.argv[1]))
+    for line in sys.stdin:
+        try:
+            answer = worker.answer(json.loads(line))
+        except Unavailable as reason:
+            answer = {"unavailable": str(reason)}
+        except Exception as error:  # noqa: BLE001 - one engine's failure is a result
+            answer = {"failed": f"{type(error).__name__}: {error}"}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()
