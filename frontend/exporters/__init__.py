@@ -8,7 +8,9 @@ from . import (
     elementwise,
     movement,
     neural,
+    recurrent,
     reduction,
+    resampling,
     selection,
     text,
 )
@@ -20,7 +22,9 @@ __all__ = [
     "elementwise",
     "movement",
     "neural",
+    "recurrent",
     "reduction",
+    "resampling",
     "selection",
     "text",
 ]
