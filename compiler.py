@@ -7,7 +7,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from .codegen.locations import ArenaBuffer
 from .codegen.lowering.base import LOWERINGS
 from .codegen.targets import Target, parse_target
 from .errors import InputError, UnsupportedError
+from .frontend.canonical import model_of, whole
 from .frontend.load import load
 from .frontend.model import ImportedModel
 from .frontend.specialise import NeedsInputs, Stage, specialise
@@ -41,23 +42,26 @@ if TYPE_CHECKING:
 
 
 Shapes = Mapping[str, Sequence[int]]
+Model: TypeAlias = "str | PathLike[str] | bytes | ModelProto | ImportedModel | Graph"
+"""An ONNX model as a path, bytes or in memory, or a canonical graph of fixed shapes."""
 
 ACCURACIES = ("default", "strict")
 
 
 def compile(
-    model: str | PathLike[str] | bytes | ModelProto | ImportedModel,
+    model: Model,
     target: str = "cpu",
     shapes: Shapes | Sequence[Shapes] | None = None,
     accuracy: str = "default",
 ) -> Artifact:
-    """Compile an ONNX model.
+    """Compile an ONNX model or a graph.
 
     A model whose shapes are all fixed is compiled at once. A dynamic one is compiled for
     ``shapes``; a :class:`Session` of the model compiles further ones as they come.
 
     Args:
-        model: path, bytes or ``ModelProto`` of an ONNX model.
+        model: path, bytes or ``ModelProto`` of an ONNX model, or a canonical graph, such as
+            the builder and the zoo of :mod:`ranvier.frontend` make.
         target: ``cpu``, ``cpu{march=...}`` or ``cuda{arch=...}``.
         shapes: sizes of each input by name, or several such mappings.
         accuracy: ``default``, or ``strict`` for kernels without approximations (the same
@@ -78,7 +82,8 @@ class Session(RuntimeSession):
     """A model ready to run, in the manner of onnxruntime; compiles for new shapes as they come.
 
     Args:
-        model: an ONNX model (path, bytes or ``ModelProto``), an artifact, or the path of one.
+        model: an ONNX model (path, bytes or ``ModelProto``), a canonical graph, an artifact, or
+            the path of one.
         threads: processor threads; kernels of this release use one.
         target: what to compile a model for.
         accuracy: as for :func:`compile`.
@@ -86,7 +91,7 @@ class Session(RuntimeSession):
 
     def __init__(
         self,
-        model: str | PathLike[str] | bytes | ModelProto | ImportedModel | Artifact,
+        model: Model | Artifact,
         threads: int | None = None,
         target: str = "cpu",
         accuracy: str = "default",
@@ -104,13 +109,13 @@ class Compiler:
     """Compiles one model for one target, shape by shape and stage by stage.
 
     Attributes:
-        model: the imported model.
+        model: the imported model, or a graph in its place.
         artifact: holds what has been compiled so far.
     """
 
     def __init__(
         self,
-        model: str | PathLike[str] | bytes | ModelProto | ImportedModel,
+        model: Model,
         target: str = "cpu",
         accuracy: str = "default",
         observe: Observer | None = None,
@@ -118,7 +123,8 @@ class Compiler:
         if accuracy not in ACCURACIES:
             raise InputError(f"accuracy must be one of {', '.join(ACCURACIES)}, found {accuracy!r}")
         self.target = parse_target(target)
-        self.model = model if isinstance(model, ImportedModel) else load(_source(model))
+        self._whole = isinstance(model, Graph)
+        self.model = _loaded(model)
         self.artifact = Artifact(_model_info(self.model), self.target.info())
         self._stages: dict[str, Graph] = {"": self.model.graph}
         self._observe = observe
@@ -175,6 +181,8 @@ class Compiler:
             UnsupportedError: values are needed and ``arrays`` is ``None``.
         """
         graph = self._stages[name]
+        if self._whole:
+            return whole(graph, structures), ()
         values: dict[str, Any] = {}
         bound: tuple[int, ...] = ()
         while True:
@@ -230,10 +238,12 @@ def build_canonical(graph: Graph, target: Target) -> Built:
     return build(target_ready(graph, target), target, arena_plan)
 
 
-def _source(
-    model: str | PathLike[str] | bytes | ModelProto,
-) -> str | Path | bytes | ModelProto:
-    return Path(model) if isinstance(model, PathLike) else model
+def _loaded(model: Model) -> ImportedModel:
+    if isinstance(model, ImportedModel):
+        return model
+    if isinstance(model, Graph):
+        return model_of(model)
+    return load(Path(model) if isinstance(model, PathLike) else model)
 
 
 def _lowered_composites() -> Iterator[str]:
