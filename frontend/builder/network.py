@@ -46,6 +46,11 @@ class Network:
         return {self._names.of(o): o for o in self._origins if isinstance(o, Parameter)}
 
     @property
+    def named_inputs(self) -> Mapping[str, Tensor]:
+        """The inputs by name, in order."""
+        return {self._names.of(x.origin): x for x in self.inputs}
+
+    @property
     def parameter_count(self) -> int:
         """The number of trainable numbers."""
         return sum(p.type.size for p in self.parameters.values() if p.trainable)

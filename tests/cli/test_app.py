@@ -16,7 +16,19 @@ from ranvier.cli import app
 from ranvier.cli.command import Command
 from ranvier.errors import InputError
 
-COMMANDS = ["run", "compile", "inspect", "import", "opt", "op", "diff", "doctor", "demo", "cache"]
+COMMANDS = [
+    "run",
+    "compile",
+    "inspect",
+    "import",
+    "opt",
+    "op",
+    "zoo",
+    "diff",
+    "doctor",
+    "demo",
+    "cache",
+]
 
 
 def test_help_names_every_command(ranvier: Any) -> None:
