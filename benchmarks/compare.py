@@ -165,7 +165,7 @@ def _reference(case: Case, plan: Plan, feed: Path) -> tuple[str, list[Any] | Non
 
 def _timed(processes: Mapping[str, Asked], plan: Plan) -> dict[str, dict[str, Any]]:
     """Return the fields of each engine's result that timing fills."""
-    cpu = dict.fromkeys(processes, 0.0)
+    cpu: dict[str, list[tuple[float, ...]]] = {engine: [] for engine in processes}
     broken: dict[str, str] = {}
 
     def take(engine: str) -> Take:
@@ -177,7 +177,7 @@ def _timed(processes: Mapping[str, Asked], plan: Plan) -> dict[str, dict[str, An
             except EngineFailed as error:
                 broken[engine] = str(error)
                 return [float("nan")]
-            cpu[engine] += told["cpu"]
+            cpu[engine].append(tuple(told["cpu"]))
             times: list[float] = told["times"]
             return times
 
@@ -189,6 +189,8 @@ def _timed(processes: Mapping[str, Asked], plan: Plan) -> dict[str, dict[str, An
         if engine in broken:
             results[engine] = {"status": "failed", "note": broken[engine]}
             continue
-        wall = sum(t for times in rounds if times is not None for t in times)
-        results[engine] = {"rounds": rounds, "busy": cpu[engine] / wall / plan.threads}
+        # Turns that an engine sat out are in the wall times alone.
+        turns = iter(cpu[engine])
+        cpus = [None if times is None else next(turns) for times in rounds]
+        results[engine] = {"rounds": rounds, "cpu": cpus}
     return results

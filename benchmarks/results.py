@@ -22,7 +22,7 @@ class EngineResult:
         note: the reason, for people.
         error: largest difference of the outputs, relative to the reference's largest value.
         rounds: seconds of each run of each round; ``None`` where it sat out.
-        busy: share of the wall time in which the engine's threads had their cores.
+        cpu: processor seconds of each run, all threads together.
         prepare: seconds to import, prepare and run first, in the timing process.
         versions: packages.
     """
@@ -32,9 +32,14 @@ class EngineResult:
     note: str = ""
     error: float | None = None
     rounds: Sequence[Sequence[float] | None] = ()
-    busy: float | None = None
+    cpu: Sequence[Sequence[float] | None] = ()
     prepare: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
+
+    def busy(self, threads: int) -> float:
+        """Return the share of the wall time in which the threads had their cores."""
+        cpu = sum(t for times in self.cpu if times is not None for t in times)
+        return cpu / threads / sum(t for times in self.rounds if times is not None for t in times)
 
 
 @dataclass(frozen=True)
@@ -56,6 +61,10 @@ class CaseResult:
     reference: str
     load: Sequence[float]
     engines: Sequence[EngineResult]
+
+    def engine(self, name: str) -> EngineResult:
+        """Return what one engine did."""
+        return next(e for e in self.engines if e.engine == name)
 
     def timed(self) -> dict[str, Sequence[Sequence[float] | None]]:
         """Return the rounds of the engines that were timed."""

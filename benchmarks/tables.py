@@ -15,7 +15,18 @@ from .results import CaseResult, EngineResult
 if TYPE_CHECKING:
     from rich.table import Table
 
-_COLUMNS = ("engine", ">median ms", ">best ms", ">vs best peer", ">by best", ">error", ">busy", "")
+_COLUMNS = (
+    "engine",
+    ">median ms",
+    ">best ms",
+    ">cpu ms",
+    ">vs best peer",
+    ">by best",
+    ">by cpu",
+    ">error",
+    ">busy",
+    "",
+)
 
 
 def comparison(result: CaseResult) -> Table:
@@ -32,31 +43,30 @@ def comparison(result: CaseResult) -> Table:
 def _row(engine: EngineResult, result: CaseResult) -> Sequence[Any]:
     error = "–" if engine.error is None else f"{engine.error:.1e}"
     if engine.status != "timed":
-        return engine.engine, engine.status, "", "", "", error, "", engine.note
-    time = time_of(engine.rounds)
-    ratio, by_best = _ratios(engine, result)
-    busy = "" if engine.busy is None else f"{engine.busy:.0%}"
+        return engine.engine, engine.status, "", "", "", "", "", error, "", engine.note
     rounds = sum(times is not None for times in engine.rounds)
-    note = "" if rounds == len(engine.rounds) else f"{rounds} of {len(engine.rounds)} rounds"
     return (
         engine.engine,
-        f"{time.median * 1e3:.3f}",
+        f"{time_of(engine.rounds).median * 1e3:.3f}",
         f"{best_of(engine.rounds) * 1e3:.3f}",
-        ratio,
-        by_best,
+        f"{time_of(engine.cpu).median * 1e3:.3f}",
+        *_ratios(engine, result),
         error,
-        busy,
-        note,
+        f"{engine.busy(result.threads):.0%}",
+        "" if rounds == len(engine.rounds) else f"{rounds} of {len(engine.rounds)} rounds",
     )
 
 
-def _ratios(engine: EngineResult, result: CaseResult) -> tuple[str, str]:
-    peer = result.best_peer(OWN)
-    if peer is None:
-        return "no peer", ""
-    rounds = result.timed()[peer]
-    best = best_of(rounds) / best_of(engine.rounds)
-    return spread(speedup(engine.rounds, rounds)), f"{best:.2f}x"
+def _ratios(engine: EngineResult, result: CaseResult) -> tuple[str, str, str]:
+    """Return the speed-ups by median, by the best runs, and by processor time."""
+    name = result.best_peer(OWN)
+    if name is None:
+        return "no peer", "", ""
+    peer = result.engine(name)
+    best = best_of(peer.rounds) / best_of(engine.rounds)
+    # Threads that wait for each other spin: with several, processor time means little.
+    cpu = f"{speedup(engine.cpu, peer.cpu).median:.2f}x" if result.threads == 1 else "–"
+    return spread(speedup(engine.rounds, peer.rounds)), f"{best:.2f}x", cpu
 
 
 def spread(ratio: Summary) -> str:

@@ -74,21 +74,26 @@ class Worker:
         spin for a moment after their work, fall asleep meanwhile.
 
         Returns:
-            Seconds of each run, and the processor time of all of them together.
+            Seconds of each run, and processor seconds of each run, all threads together.
         """
-        assert self.run is not None
-        begun, cpu = time.perf_counter(), time.process_time()
-        self.run(self.feed)
-        first = time.perf_counter() - begun
+        first, cpu = self._timed_run()
         if first >= _LONG_RUN:
-            return {"times": [first], "cpu": time.process_time() - cpu}
-        times: list[float] = []
+            return {"times": [first], "cpu": [cpu]}
+        runs: list[tuple[float, float]] = []
+        spent = 0.0
+        while not runs or (spent < seconds and len(runs) < most):
+            runs.append(self._timed_run())
+            spent += runs[-1][0]
+        times, cpus = zip(*runs, strict=True)
+        return {"times": times, "cpu": cpus}
+
+    def _timed_run(self) -> tuple[float, float]:
+        assert self.run is not None
         cpu = time.process_time()
-        while not times or (sum(times) < seconds and len(times) < most):
-            start = time.perf_counter()
-            self.run(self.feed)
-            times.append(time.perf_counter() - start)
-        return {"times": times, "cpu": time.process_time() - cpu}
+        start = time.perf_counter()
+        self.run(self.feed)
+        seconds = time.perf_counter() - start
+        return seconds, time.process_time() - cpu
 
 
 def case_to(case: Case) -> dict[str, Any]:

@@ -41,7 +41,7 @@ class FakeProcess:
             return {}
         if do == "turn":
             self.turns += 1
-            return {"times": list(self.times), "cpu": sum(self.times)}
+            return {"times": list(self.times), "cpu": [t / 2 for t in self.times]}
         return {"prepare_seconds": 1.0, "versions": {"fake": "1"}}
 
 
@@ -59,7 +59,8 @@ def test_engines_that_agree_are_timed(tmp_path: Path) -> None:
     assert [e.status for e in result.engines] == ["timed", "timed"]
     assert result.best_peer("ranvier") == "peer"
     assert result.timed()["peer"] == [(2.0,)] * 3
-    assert result.engines[0].busy == pytest.approx(1.0)
+    assert result.engines[0].cpu == [(0.5,)] * 3
+    assert result.engine("ranvier").busy(threads=1) == pytest.approx(0.5)
     assert result.engines[0].versions == {"fake": "1"}
 
 
