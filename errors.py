@@ -50,5 +50,9 @@ class TargetError(RanvierError):
     """A target is unknown, misspelt or cannot be used on this machine."""
 
 
+class CompileError(RanvierError):
+    """A kernel could not be compiled to machine code."""
+
+
 class CacheError(RanvierError):
     """The kernel cache cannot be read or written."""

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 from ..ir.graph import Graph, Node, Value
 from ..ir.ops.control import Branch, Scan, WhileLoop
@@ -30,6 +29,7 @@ from ..runtime.program import (
     WhileStep,
     value_spec,
 )
+from .kernel import Kernel
 from .library import KernelLibrary, host_graph
 from .locations import Arena, HostSlot, Location, Planner
 from .targets import Target
@@ -44,13 +44,13 @@ _INLINE_HOST_ELEMENTS = 64
 
 @dataclass(frozen=True)
 class Assembly:
-    """A program, the TIR function of each kernel, and the arrays of its parameters by name.
+    """A program, its kernels by name, and the arrays of its parameters by name.
 
     Parameters are named by content, so that specialisations of one model share weights.
     """
 
     program: Program
-    kernels: Mapping[str, Any]
+    kernels: Mapping[str, Kernel]
     weights: Mapping[str, Array]
 
 
@@ -67,7 +67,7 @@ def assemble(
     """
     assembler = _Assembler(graph, target)
     program = assembler.program(planner, checks)
-    return Assembly(program, assembler.library.functions, assembler.weights)
+    return Assembly(program, assembler.library.kernels, assembler.weights)
 
 
 class _Assembler:

@@ -86,7 +86,9 @@ def _on_stack(function: Any, module: Any, context: Any) -> Any:
     def mark(alloc: Any) -> Any:
         return tirx.AllocBuffer(alloc.buffer, marked)
 
-    return function.with_body(structural_map(function.body, (tirx.AllocBuffer, mark)))
+    stacked = function.with_body(structural_map(function.body, (tirx.AllocBuffer, mark)))
+    # TVM takes the only function of a module for a program's entry and compiles it twice.
+    return stacked.without_attr("tirx.is_entry_func")
 
 
 def _pipeline() -> Any:

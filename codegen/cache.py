@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: MIT
-"""Compiled programs on disk, found by the content of what they were compiled from."""
+"""Compiled programs on disk, found by the content of what they were compiled from.
+
+The object files of their kernels are kept beside them, in the folder of ``object_folder``.
+"""
 
 from __future__ import annotations
 
@@ -24,8 +27,10 @@ from ..runtime.strict_json import parse_object
 VARIABLE = "RANVIER_CACHE"
 """Environment variable with the cache's folder; ``off`` keeps nothing beyond the process."""
 
-_FORMAT = 1
+_FORMAT = 2
 _PROGRAM = "program.json"
+_KERNEL_SOURCES = ("codegen", "ir")
+_PROGRAM_SOURCES = (*_KERNEL_SOURCES, "passes", "runtime")
 
 
 def cache_folder() -> Path:
@@ -34,6 +39,11 @@ def cache_folder() -> Path:
     if chosen == "off":
         return _temporary_folder()
     return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("ranvier"))
+
+
+def object_folder(key: str) -> Path:
+    """Return the folder for the object file of the kernel with this key."""
+    return _root() / "objects" / key[:2]
 
 
 def cached(key: str, make: Callable[[Path], Program]) -> tuple[Program, Path]:
@@ -46,7 +56,7 @@ def cached(key: str, make: Callable[[Path], Program]) -> tuple[Program, Path]:
     Raises:
         CacheError: the cache cannot be written; nothing is left half written.
     """
-    folder = cache_folder() / f"v{_FORMAT}" / key[:2] / key
+    folder = _root() / key[:2] / key
     program = _read(folder)
     if program is not None:
         return program, folder
@@ -65,7 +75,16 @@ def cached(key: str, make: Callable[[Path], Program]) -> tuple[Program, Path]:
 
 def cache_key(*parts: str) -> str:
     """Return the digest of texts and of every version that decides what they compile to."""
-    state = hashlib.sha256(_versions().encode())
+    return _digest(_versions(), _source_digest(*_PROGRAM_SOURCES), *parts)
+
+
+def kernel_key(*parts: str) -> str:
+    """Like :func:`cache_key` for one kernel, which the passes no longer have a say in."""
+    return _digest(_versions(), _source_digest(*_KERNEL_SOURCES), *parts)
+
+
+def _digest(*parts: str) -> str:
+    state = hashlib.sha256()
     for part in parts:
         data = part.encode()
         state.update(len(data).to_bytes(8, "little"))
@@ -74,9 +93,9 @@ def cache_key(*parts: str) -> str:
 
 
 def cache_size() -> tuple[int, int]:
-    """Return how many programs the cache holds and their bytes together."""
+    """Return how many programs the cache holds, and the bytes of all its files."""
     programs = list(cache_folder().glob(f"v*/??/*/{_PROGRAM}"))
-    files = [f for p in programs for f in p.parent.iterdir() if f.is_file()]
+    files = [f for f in cache_folder().glob("v*/**/*") if f.is_file()]
     return len(programs), sum(f.stat().st_size for f in files)
 
 
@@ -91,6 +110,10 @@ def clear_cache() -> None:
             shutil.rmtree(folder)
     except OSError as error:
         raise CacheError(f"cannot clear the kernel cache {cache_folder()}: {error}") from error
+
+
+def _root() -> Path:
+    return cache_folder() / f"v{_FORMAT}"
 
 
 def _seal(folder: Path, program: Program) -> None:
@@ -121,14 +144,15 @@ def _sha256(path: Path) -> str:
 @lru_cache(maxsize=1)
 def _versions() -> str:
     names = ("ranvier", "apache-tvm", "apache-tvm-ffi", "ziglang")
-    return " ".join(f"{n}={version(n)}" for n in names) + f" {_source_digest()}"
+    return " ".join(f"{n}={version(n)}" for n in names)
 
 
-def _source_digest() -> str:
+@lru_cache(maxsize=2)
+def _source_digest(*folders: str) -> str:
     """Return a digest of the compiler's code, so that a changed lowering is a changed key."""
     state = hashlib.sha256()
     package = Path(__file__).parents[1]
-    for folder in ("codegen", "ir", "passes", "runtime"):
+    for folder in folders:
         for path in sorted((package / folder).rglob("*.py")):
             state.update(path.read_bytes())
     return state.hexdigest()

@@ -1,14 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""Emits the one TIR ``main`` of a program: its steps as calls of private kernels."""
+"""Emits the one TIR ``main`` of a program: its steps as calls of kernels by name."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import tvm
 from tvm import tirx
-from tvm.ir import Call, GlobalVar
 from tvm.script import tirx as T
 from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script.builder import ir as tb
@@ -24,27 +23,22 @@ from ..runtime.program import (
     WhileStep,
 )
 
+_ALONE = (tirx.const(0, "int32"), tirx.const(1, "int32"))
+"""Thread and number of threads: the first of one."""
 _WINDOW = 1 << 62  # buffers are addressed by byte; their true sizes are the planner's matter
 
 
-def emit_module(program: Program, kernels: Mapping[str, Any]) -> Any:
-    """Return a TIR module with ``main(first, last, parameters, arena, inputs, outputs)``.
+def emit_main(program: Program) -> Any:
+    """Return the TIR function ``main(first, last, parameters, arena, inputs, outputs)``.
 
-    Args:
-        program: the steps; host steps are left to the executor.
-        kernels: a TIR function of raw pointers for every kernel name in the program.
+    Kernels are C functions that the linker finds by name; host steps are left to the executor.
     """
-    names = {name: GlobalVar(name) for name in kernels}
-    main = _Main(program, names).build()
-    functions = {names[name]: function for name, function in kernels.items()}
-    functions[GlobalVar("main")] = main.with_attr("global_symbol", "main")
-    return tvm.IRModule(functions)
+    return _Main(program).build()
 
 
 class _Main:
-    def __init__(self, program: Program, names: Mapping[str, Any]) -> None:
+    def __init__(self, program: Program) -> None:
         self.program = program
-        self.names = names
         self.bases: dict[tuple[str, int], Any] = {}
 
     def build(self) -> Any:
@@ -78,7 +72,7 @@ class _Main:
     def _step(self, step: Step, trips: tuple[Any, ...]) -> None:
         if isinstance(step, KernelStep):
             arguments = [self._address(ref, trips) for ref in step.arguments]
-            tb.evaluate(Call(self.names[step.kernel], arguments, ret_ty=tvm.ir.PrimType("int32")))
+            tb.evaluate(T.call_extern("void", step.kernel, *arguments, *_ALONE))
         elif isinstance(step, LoopStep):
             with tb.serial(0, tirx.const(step.count, "int64")) as trip:
                 self._steps(step.body, (*trips, trip))

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tvm
 from tvm import te, tirx
@@ -18,7 +18,9 @@ from .bindings import bind_lets
 from .lowering import Context, Tensor, lowering_of
 from .lowering.base import LOWERINGS
 from .lowering.storage import compute_dtype, decode, encode, is_rounded, storage_dtype
-from .targets import Target
+
+if TYPE_CHECKING:
+    from .targets import Target
 
 MAX_ELEMENTS = 2**31 - 1
 """Kernels index with 32 bits."""
@@ -26,15 +28,21 @@ MAX_ELEMENTS = 2**31 - 1
 
 @dataclass(frozen=True)
 class Kernel:
-    """A scheduled TIR function and what the caller must provide.
+    """A scheduled TIR function, or its object file, and what the caller must provide.
 
     Attributes:
-        function: a TIR function of raw pointers: operands, results, scratch, in this order.
+        function: a TIR function of raw pointers (operands, results, scratch, in this order)
+            and two int32: the number of the calling thread and how many threads there are.
+            ``None`` where ``code`` is there.
         scratch: bytes of each scratch buffer, which the caller places in the arena.
+        key: digest of all that decides its code; empty if it is not to be cached.
+        code: the ELF object file that defines it, if it has been compiled.
     """
 
     function: Any
     scratch: tuple[int, ...]
+    key: str = ""
+    code: bytes = b""
 
 
 def build_kernel(body: Graph, target: Target) -> Kernel:
@@ -208,14 +216,19 @@ def _itemsize(dtype: str) -> int:
 
 
 def with_pointers(function: Any) -> Any:
-    """Return the function taking raw pointers instead of DLTensors, for direct calls."""
+    """Return the function taking raw pointers instead of DLTensors, for direct calls.
+
+    Two int32 arguments follow the pointers: the number of the calling thread, and how many
+    threads call the function.
+    """
     pointers = [
         tirx.Var(f"p{k}", tvm.ir.PointerType(p.ty.dtype)) for k, p in enumerate(function.params)
     ]
+    team = [tirx.Var(name, tvm.ir.PrimType("int32")) for name in ("thread", "threads")]
     declared = [tirx.DeclBuffer(p, data=h) for p, h in zip(function.params, pointers, strict=True)]
     body = tirx.SeqStmt([*declared, bind_lets(function.body)])
     return (
-        tirx.PrimFunc(pointers, body, ret_type=function.ret_type)
+        tirx.PrimFunc([*pointers, *team], body, ret_type=function.ret_type)
         .with_attr("tirx.noalias", True)
         .with_attr("s_tir", True)
     )

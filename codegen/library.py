@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -14,10 +14,13 @@ from ..ir.ops.fused import Fused
 from ..ir.printer import print_graph
 from ..ir.types import TensorType
 from ..runtime.program import KernelInfo
+from .cache import kernel_key
 from .kernel import Kernel, build_kernel, with_pointers
 from .targets import Target
 
 _MAX_SOURCES = 32
+_SYMBOL_DIGITS = 32
+"""Hexadecimal digits of a kernel's symbol: 128 bits of its key, which no two share."""
 
 
 class KernelLibrary:
@@ -25,7 +28,7 @@ class KernelLibrary:
 
     def __init__(self, target: Target) -> None:
         self.target = target
-        self.functions: dict[str, Any] = {}
+        self.kernels: dict[str, Kernel] = {}
         self.infos: dict[str, KernelInfo] = {}
         self._known: dict[str, tuple[str, Kernel]] = {}
 
@@ -34,8 +37,8 @@ class KernelLibrary:
         assert isinstance(node.op, Fused)
         text = print_graph(node.op.body, inline=1 << 30)
         if text not in self._known:
-            kernel = build_kernel(node.op.body, self.target)
-            name = self._add(node.op.label or "group", kernel)
+            body = node.op.body
+            name, kernel = self._make(text, lambda: build_kernel(body, self.target))
             self._known[text] = (name, kernel)
             self.infos[name] = _describe(name, node, text)
         self._note_source(self._known[text][0], node)
@@ -45,20 +48,29 @@ class KernelLibrary:
         """Return name and kernel that copies ``nbytes`` bytes."""
         key = f"copy {nbytes}"
         if key not in self._known:
-            source = te.placeholder((nbytes,), "uint8", "source")
-            result = te.compute((nbytes,), lambda i: source(i), "result")
-            function = self.target.schedule(te.create_prim_func([source, result]))
-            kernel = Kernel(with_pointers(function), ())
-            name = self._add("copy", kernel)
+            name, kernel = self._make(key, lambda: self._copy_kernel(nbytes))
             self._known[key] = (name, kernel)
             self.infos[name] = KernelInfo(name, f"copy {nbytes} bytes", key, 0, 2 * nbytes)
         return self._known[key]
 
-    def _add(self, label: str, kernel: Kernel) -> str:
-        stem = re.sub(r"\W+", "_", label, flags=re.ASCII)[:40].strip("_")
-        name = f"k{len(self.functions)}_{stem}"
-        self.functions[name] = kernel.function
-        return name
+    def _make(self, text: str, build: Callable[[], Kernel]) -> tuple[str, Kernel]:
+        """Return symbol and kernel for what ``text`` says, by ``build`` if it is not compiled yet.
+
+        The symbol is made of what decides the code, so equal symbols are equal functions.
+        """
+        key = kernel_key(text, repr(self.target.info()))
+        kernel = self.target.compiled(key)
+        if kernel is None:
+            kernel = replace(build(), key=key)
+        name = f"k_{key[:_SYMBOL_DIGITS]}"
+        self.kernels[name] = kernel
+        return name, kernel
+
+    def _copy_kernel(self, nbytes: int) -> Kernel:
+        source = te.placeholder((nbytes,), "uint8", "source")
+        result = te.compute((nbytes,), lambda i: source(i), "result")
+        function = self.target.schedule(te.create_prim_func([source, result]))
+        return Kernel(with_pointers(function), ())
 
     def _note_source(self, name: str, node: Node) -> None:
         info = self.infos[name]

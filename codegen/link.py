@@ -9,27 +9,48 @@ from __future__ import annotations
 
 import importlib.util
 import subprocess
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from ..errors import UnsupportedError
 
 _EMULATION = {"x86_64": "elf_x86_64", "aarch64": "aarch64linux"}
 _TIMEOUT_SECONDS = 300
+# Entry points alone are visible: kernels of equal names in two libraries never meet, and what no
+# kernel uses (TVM adds helpers to every object) is dropped.
+_VISIBLE = "{ global: __tvm_ffi_*; local: *; };\n"
+_OPTIONS = ("--build-id=none", "--gc-sections", "--strip-debug", "--no-undefined-version")
 
 
-def link_shared(obj: Path, library: Path, machine: str) -> None:
-    """Link ``obj`` into the shared library ``library``.
+def link_shared(objects: Mapping[str, bytes], library: Path, machine: str) -> None:
+    """Link object files into a shared library whose only visible symbols are TVM's entry points.
 
     Args:
-        obj: an ELF object file.
+        objects: ELF object files by name.
         library: the file to write.
         machine: ``x86_64`` or ``aarch64``.
 
     Raises:
         UnsupportedError: the linker is missing or refuses.
     """
-    command = [str(linker()), "ld.lld", "-shared", "-m", _EMULATION[machine]]
-    command += ["--build-id=none", "-o", str(library), str(obj)]
+    with TemporaryDirectory(prefix="ranvier-") as folder:
+        script = Path(folder) / "visible"
+        script.write_text(_VISIBLE)
+        paths = [Path(folder) / f"{name}.o" for name in objects]
+        for path, code in zip(paths, objects.values(), strict=True):
+            path.write_bytes(code)
+        # Names come from a file: hundreds of kernels would make a long command line.
+        names = Path(folder) / "objects"
+        names.write_text("\n".join(f'"{path}"' for path in paths))
+        _run_linker(
+            ["-m", _EMULATION[machine], *_OPTIONS, f"--version-script={script}", f"@{names}"],
+            library,
+        )
+
+
+def _run_linker(arguments: Sequence[str], library: Path) -> None:
+    command = [str(linker()), "ld.lld", "-shared", "-o", str(library), *arguments]
     try:
         done = subprocess.run(
             command, check=False, capture_output=True, text=True, timeout=_TIMEOUT_SECONDS

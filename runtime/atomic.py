@@ -18,8 +18,12 @@ _RENAME_EXCHANGE = 2
 
 
 @contextlib.contextmanager
-def atomic_file(path: Path) -> Iterator[BinaryIO]:
+def atomic_file(path: Path, *, durable: bool = True) -> Iterator[BinaryIO]:
     """Yield a file that takes the name ``path`` when the block ends without an error.
+
+    Args:
+        path: the name; a file of that name is replaced.
+        durable: also write through to the disk, so that a crash of the machine keeps it whole.
 
     Raises:
         OSError: it cannot be written; nothing is left behind and ``path`` is untouched.
@@ -29,12 +33,14 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         with temporary.open("xb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         temporary.replace(path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _sync_folder(path.parent)
+    if durable:
+        _sync_folder(path.parent)
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from tvm import te
 
-from ranvier.codegen.kernel import with_pointers
+from ranvier.codegen.kernel import Kernel, with_pointers
 from ranvier.codegen.targets import parse_target
 from ranvier.runtime.machine import TargetInfo, this_arch, this_os
 from ranvier.runtime.program import (
@@ -99,8 +99,8 @@ def expected(x: Any) -> list[Any]:
     return [e, -e]
 
 
-def small_kernels() -> dict[str, Any]:
-    """Return the TIR functions of the program's kernels."""
+def small_kernels() -> dict[str, Kernel]:
+    """Return the program's kernels."""
     target = parse_target("cpu")
     x, w = (te.placeholder((3,), "float32", name) for name in "xw")
     add = te.create_prim_func([x, w, te.compute((3,), lambda i: x[i] + w[i], "y")])
@@ -108,7 +108,8 @@ def small_kernels() -> dict[str, Any]:
     axis = te.reduce_axis((0, 6))
     below = te.compute((1,), lambda _: te.min((whole[axis] < 100.0).astype("uint8"), axis), "below")
     check = te.create_prim_func([whole, below])
-    return {n: with_pointers(target.schedule(f)) for n, f in (("add", add), ("check", check))}
+    functions = {"add": add, "check": check}
+    return {n: Kernel(with_pointers(target.schedule(f)), ()) for n, f in functions.items()}
 
 
 def target_info(**changes: Any) -> TargetInfo:

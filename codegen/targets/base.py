@@ -7,12 +7,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...ir.op import Kind, Op
 from ...ir.types import TensorType, Type
 from ...runtime.machine import TargetInfo
 from ...runtime.program import Program
+
+if TYPE_CHECKING:
+    from ..kernel import Kernel
 
 LIBRARY = "model.so"
 """File name of what a target builds."""
@@ -36,8 +39,16 @@ class Target(ABC):
         """Return a TIR function scheduled for this target."""
 
     @abstractmethod
-    def build(self, program: Program, kernels: Mapping[str, Any], folder: Path) -> None:
-        """Compile steps and kernels (TIR functions) into :data:`LIBRARY` in ``folder``."""
+    def build(self, program: Program, kernels: Mapping[str, Kernel], folder: Path) -> None:
+        """Compile steps and kernels into :data:`LIBRARY` in ``folder``.
+
+        Raises:
+            CompileError: a kernel cannot be compiled.
+        """
+
+    def compiled(self, key: str) -> Kernel | None:
+        """Return the kernel for ``key`` if this target keeps compiled kernels and has it."""
+        return None
 
     def supports(self, op: Op, *types: Type) -> bool:
         """Whether kernels of this target can run ``op`` on operands of these types."""

@@ -4,19 +4,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import tvm
-
 from ...errors import TargetError
 from ...runtime.machine import TargetInfo, cpu_features, this_arch
 from ...runtime.program import Program
-from ..bindings import PIPELINE
-from ..emit import emit_module
+from ..compile_kernels import compile_function, compile_kernels
+from ..emit import emit_main
+from ..kernel import Kernel
 from ..link import link_shared
+from ..objects import find_kernel, keep_kernel
 from ..schedules.cpu import schedule_cpu
 from .base import LIBRARY, Target
 
@@ -73,22 +73,27 @@ class CpuTarget(Target):
         """Return the function with CPU loop orders."""
         return schedule_cpu(function)
 
-    def build(self, program: Program, kernels: Mapping[str, Any], folder: Path) -> None:
-        """Compile ``main`` and the kernels to an object file and link it as a shared library."""
-        module = emit_module(program, kernels)
-        built = tvm.compile(module, tvm.target.Target(self._tvm()), tir_pipeline=PIPELINE)
-        built.mod.write_to_file(str(folder / "model.o"), "o")
-        link_shared(folder / "model.o", folder / LIBRARY, self.machine)
-        (folder / "model.o").unlink()
+    def compiled(self, key: str) -> Kernel | None:
+        """Return the kernel for ``key`` from the cache of object files."""
+        return find_kernel(key)
+
+    def build(self, program: Program, kernels: Mapping[str, Kernel], folder: Path) -> None:
+        """Compile ``main`` and what is new of the kernels, and link all as a shared library."""
+        target = self._tvm()
+        # First and alone, because LLVM must not be set up by two threads at once.
+        objects = {"main": compile_function("main", emit_main(program), target)}
+        missing = {n: k.function for n, k in kernels.items() if not k.code}
+        fresh = compile_kernels(missing, target)
+        for name, code in fresh.items():
+            if kernels[name].key:
+                keep_kernel(replace(kernels[name], function=None, code=code))
+        objects |= {n: fresh.get(n, k.code) for n, k in kernels.items()}
+        link_shared(objects, folder / LIBRARY, self.machine)
 
     def _tvm(self) -> dict[str, Any]:
         level = _native_level() if self.march == "native" else self.march
         # Level 3 takes 1.7 times as long to compile (autoencoder of the corpus).
         target: dict[str, Any] = {"kind": "llvm", "num-cores": 1, "opt-level": 2}
-        # TVM's type-based alias metadata names buffers per function: once LLVM inlines kernels
-        # into main, two names of one piece of memory count as distinct and loads move above
-        # the stores they depend on. Pointer arguments are noalias anyway.
-        target["cl-opt"] = ["-enable-tbaa:bool=0"]
         if level in _AARCH64:
             cpu, attributes = _AARCH64[level]
             target |= {"mtriple": "aarch64-linux-gnu", "mcpu": cpu, "mattr": list(attributes)}

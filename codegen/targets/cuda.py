@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import TargetError
 from ...runtime.cuda_launch import CudaLibrary
@@ -17,6 +17,9 @@ from ...runtime.strict_json import encode
 from ..cuda_source import cuda_source
 from ..schedules.gpu import schedule_gpu
 from .base import LIBRARY, Target
+
+if TYPE_CHECKING:
+    from ..kernel import Kernel
 
 _ARCHITECTURES = ("sm_80", "sm_90")
 
@@ -56,9 +59,9 @@ class CudaTarget(Target):
         """Return the function with its loops bound to blocks and threads."""
         return schedule_gpu(function)
 
-    def build(self, program: Program, kernels: Mapping[str, Any], folder: Path) -> None:
+    def build(self, program: Program, kernels: Mapping[str, Kernel], folder: Path) -> None:
         """Write CUDA source and launches; they are compiled where the artifact is loaded."""
-        source, launches = cuda_source(kernels, self.arch)
+        source, launches = cuda_source({n: k.function for n, k in kernels.items()}, self.arch)
         library = CudaLibrary(self.arch, source, launches)
         text = json.dumps(encode(library), separators=(",", ":"))
         (folder / LIBRARY).write_text(text)
