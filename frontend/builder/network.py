@@ -238,7 +238,7 @@ class _Names:
             self._results.setdefault(key, self._claim(name, f"output '{name}'"))
 
     def _number(self, step: Step, stem: str, own: str) -> None:
-        for k in range(len(step.op.infer(*(x.type for x in step.inputs)))):
+        for k in range(len(step.types)):
             name = stem if k == 0 else f"{stem}.{k}"
             if (step, k) not in self._results:
                 self._results[step, k] = own if name == own else self._free(name)
@@ -297,8 +297,7 @@ class _Writer:
 
     def _node(self, step: Step, weights: Mapping[str, Array]) -> Node:
         inputs = tuple(self._value(x, weights) for x in step.inputs)
-        types = step.op.infer(*(v.type for v in inputs))
-        outputs = tuple(Value(self._names.of(step, k), t) for k, t in enumerate(types))
+        outputs = tuple(Value(self._names.of(step, k), t) for k, t in enumerate(step.types))
         return Node(step.op, inputs, outputs, step.layer.path)
 
     def _value(self, x: Tensor, weights: Mapping[str, Array]) -> Value:

@@ -49,12 +49,18 @@ def batch_norm(
 
 
 def instance_norm(
-    x: Tensor, *, epsilon: float = 1e-5, gain: float = 1.0, name: str | None = None
+    x: Tensor,
+    *,
+    affine: bool = True,
+    epsilon: float = 1e-5,
+    gain: float = 1.0,
+    name: str | None = None,
 ) -> Tensor:
     """Return ``x`` normalised per sample and channel; parameters ``scale`` and ``bias`` (C).
 
     Args:
         x: data (N, C, spatial...).
+        affine: whether there are parameters.
         epsilon: added to the variance.
         gain: what the scales are drawn around.
         name: of the layer.
@@ -65,7 +71,10 @@ def instance_norm(
     layer = Layer.begin("instance_norm", name)
     shape = (_channels(layer, x),)
     _check_many(layer, x, math.prod(x.shape[2:]))
-    scale, bias = layer.parameter("scale", shape, _scale(gain)), _bias(layer, shape)
+    if affine:
+        scale, bias = layer.parameter("scale", shape, _scale(gain)), _bias(layer, shape)
+    else:
+        scale, bias = layer.filled(1, shape), layer.filled(0, shape)
     return layer.apply(ops.InstanceNorm(epsilon), x, scale, bias)
 
 

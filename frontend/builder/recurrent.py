@@ -82,6 +82,6 @@ def _direction(
     weight = layer.parameter(f"{prefix}weight", (rows, x.shape[2]), around(0.0, spread))
     recurrent = layer.parameter(f"{prefix}recurrent", (rows, units), around(0.0, spread))
     bias = layer.parameter(f"{prefix}bias", (2 * rows,), around(0.0, 0.1))
-    zeros = layer.zeros((x.shape[1], units))
+    zeros = layer.filled(0, (x.shape[1], units))
     y, last, *_ = layer.multi(op, x, weight, recurrent, bias, *[zeros] * op.states)
     return y, last

@@ -126,9 +126,10 @@ class Layer:
         type = TensorType("float32", tuple(shape))
         return Tensor(type, Parameter(self, role, type, initial, trainable))
 
-    def zeros(self, shape: Sequence[int]) -> Tensor:
-        """Return float32 zeros that no training changes, such as a state at the beginning."""
-        return Tensor(TensorType("float32", tuple(shape)), Constant(np.zeros(shape, np.float32)))
+    def filled(self, number: float, shape: Sequence[int]) -> Tensor:
+        """Return float32 numbers that no training changes, such as a state at the beginning."""
+        array = np.full(shape, number, np.float32)
+        return Tensor(TensorType("float32", tuple(shape)), Constant(array))
 
     def apply(self, op: Op, *inputs: Tensor) -> Tensor:
         """Return the only result of ``op``."""
@@ -145,14 +146,12 @@ class Layer:
             types = op.infer(*(x.type for x in inputs))
         except OpError as error:
             raise self.error(str(error).removeprefix(f"{op.name}: ")) from error
-        step = Step(self, op, inputs)
-        results = []
-        for k, type in enumerate(types):
-            assert isinstance(type, TensorType)
-            if 0 in type.dims:
-                raise self.error(f"the result {type} of {inputs[0].type} would be empty")
-            results.append(Tensor(type, step, k))
-        return tuple(results)
+        tensors = tuple(t for t in types if isinstance(t, TensorType))
+        assert len(tensors) == len(types)
+        if any(0 in t.dims for t in tensors):
+            raise self.error(f"the result {types[0]} of {inputs[0].type} would be empty")
+        step = Step(self, op, inputs, tensors)
+        return tuple(Tensor(t, step, k) for k, t in enumerate(tensors))
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,11 +189,20 @@ class Constant:
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """An op of a layer on tensors; steps in the order of ``serial`` are in topological order."""
+    """An op of a layer on tensors; steps in the order of ``serial`` are in topological order.
+
+    Attributes:
+        layer: the layer it belongs to.
+        op: what it computes.
+        inputs: from what.
+        types: of its results.
+        serial: counts steps.
+    """
 
     layer: Layer
     op: Op
     inputs: tuple[Tensor, ...]
+    types: tuple[TensorType, ...]
     serial: int = field(default_factory=_serial.__next__)
 
 

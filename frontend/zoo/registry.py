@@ -11,7 +11,22 @@ from typing import Any
 from ...errors import LayerError
 from ...ir import Graph
 from ..builder import Network
-from . import resnet, unet
+from . import (
+    bert,
+    deeplab,
+    densenet,
+    dynunet,
+    efficientnet,
+    mobilenet,
+    recurrent,
+    resnet,
+    segresnet,
+    unet,
+    unetplusplus,
+    unetr,
+    vgg,
+    vit,
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +48,7 @@ class Model:
 
 
 _RESNET = "He et al., CVPR 2016"
+_VGG = "Simonyan and Zisserman, ICLR 2015"
 
 MODELS: Mapping[str, Model] = {
     "resnet18": Model(resnet.resnet18, _RESNET),
@@ -40,8 +56,24 @@ MODELS: Mapping[str, Model] = {
     "resnet50": Model(resnet.resnet50, _RESNET),
     "resnet101": Model(resnet.resnet101, _RESNET),
     "resnet152": Model(resnet.resnet152, _RESNET),
+    "vgg16": Model(vgg.vgg16, _VGG),
+    "vgg19": Model(vgg.vgg19, _VGG),
+    "vgg16_bn": Model(vgg.vgg16_bn, _VGG),
+    "vgg19_bn": Model(vgg.vgg19_bn, _VGG),
+    "densenet121": Model(densenet.densenet121, "Huang et al., CVPR 2017"),
+    "mobilenet_v2": Model(mobilenet.mobilenet_v2, "Sandler et al., CVPR 2018"),
+    "efficientnet_b0": Model(efficientnet.efficientnet_b0, "Tan and Le, ICML 2019"),
+    "vit_b16": Model(vit.vit_b16, "Dosovitskiy et al., ICLR 2021"),
     "unet2d": Model(unet.unet2d, "Ronneberger et al., MICCAI 2015"),
     "unet3d": Model(unet.unet3d, "Çiçek et al., MICCAI 2016"),
+    "unet_plus_plus": Model(unetplusplus.unet_plus_plus, "Zhou et al., DLMIA 2018"),
+    "segresnet3d": Model(segresnet.segresnet3d, "Myronenko, BrainLes 2018"),
+    "dynunet3d": Model(dynunet.dynunet3d, "Isensee et al., Nature Methods 2021"),
+    "unetr3d": Model(unetr.unetr3d, "Hatamizadeh et al., WACV 2022"),
+    "deeplabv3_plus": Model(deeplab.deeplabv3_plus, "Chen et al., ECCV 2018"),
+    "bert_base": Model(bert.bert_base, "Devlin et al., NAACL 2019"),
+    "lstm_classifier": Model(recurrent.lstm_classifier, "Graves and Schmidhuber, 2005"),
+    "gru_classifier": Model(recurrent.gru_classifier, "Cho et al., EMNLP 2014"),
 }
 """Every model; the default options are those of the paper or the reference implementation."""
 
