@@ -14,50 +14,105 @@ from typing import Any
 
 import tvm
 from tvm import tirx
-from tvm_ffi.structural import structural_map
+from tvm_ffi.structural import structural_map, structural_mutate
 
 PIPELINE = "ranvier"
 """Name of TVM's lowering pipeline with registers on the stack."""
 
-_BINARY = (tirx.Add, tirx.Sub, tirx.Mul, tirx.Div, tirx.Min, tirx.Max)
+_PURE = (
+    *(tirx.Add, tirx.Sub, tirx.Mul, tirx.Div, tirx.Min, tirx.Max),
+    *(tirx.EQ, tirx.NE, tirx.LT, tirx.LE, tirx.GT, tirx.GE, tirx.And, tirx.Or),
+)
 
 
 def bind_lets(statement: Any) -> Any:
     """Return ``statement`` with the lets of stored values as registers before the store.
 
+    In a vectorised loop a register has an element per lane and is allocated before the loop.
     Lets inside ``if_then_else`` stay, because what they name may only be loaded there.
     """
-    return structural_map(statement, (tirx.BufferStore, _bind_store))
+    return structural_mutate(
+        statement,
+        [
+            (tirx.For, _bind_loop),
+            (tirx.BufferStore, lambda store, _: _Registers().bind(store)),
+        ],
+    )
 
 
-def _bind_store(store: Any) -> Any:
-    lets: list[tuple[Any, Any]] = []
-    value = _hoist(store.value, lets)
-    if not lets:
-        return store
-    uses = _uses([value, *(v for _, v in lets)])
-    known: dict[Any, Any] = {}
-    statements: list[Any] = []
-    for variable, bound in lets:
-        expr = _substitute(bound, known)
-        if uses[variable] < 2:
-            known[variable] = expr
-        else:
-            register = tirx.decl_buffer((1,), variable.ty.dtype, variable.name, scope="local")
-            statements += [tirx.AllocBuffer(register), tirx.BufferStore(register, expr, [0])]
-            known[variable] = tirx.BufferLoad(register, [0])
-    final = tirx.BufferStore(store.buffer, _substitute(value, known), store.indices)
-    return tirx.SeqStmt([*statements, final]) if statements else final
+def _bind_loop(loop: Any, mutator: Any) -> Any:
+    if loop.kind != tirx.ForKind.VECTORIZED:
+        return mutator.default_mutate(loop)
+    registers = _Registers(int(loop.extent), loop.loop_var - loop.min)
+    body = structural_map(loop.body, (tirx.BufferStore, registers.bind))
+    if not registers.allocations:
+        return loop
+    vectorised = tirx.For(loop.loop_var, loop.min, loop.extent, loop.kind, body)
+    return tirx.SeqStmt([*registers.allocations, vectorised])
+
+
+class _Registers:
+    """Buffers that hold the values of lets: one element, or one per lane of a vectorised loop.
+
+    Attributes:
+        allocations: the allocations that go before the loop; those of one element are made
+            where they are used instead.
+    """
+
+    def __init__(self, lanes: int = 1, lane: Any = 0) -> None:
+        self.lanes, self.lane = lanes, lane
+        self.allocations: list[Any] = []
+
+    def bind(self, store: Any) -> Any:
+        """Return ``store`` preceded by stores of the values that it uses more than once."""
+        lets: list[tuple[Any, Any]] = []
+        value = _hoist(store.value, lets)
+        if not lets:
+            return store
+        uses = _uses([value, *(v for _, v in lets)])
+        known: dict[Any, Any] = {}
+        statements: list[Any] = []
+        for variable, bound in lets:
+            expr = _substitute(bound, known)
+            if uses[variable] < 2:
+                known[variable] = expr
+            else:
+                known[variable] = self._name(variable, expr, statements)
+        final = tirx.BufferStore(store.buffer, _substitute(value, known), store.indices)
+        return tirx.SeqStmt([*statements, final]) if statements else final
+
+    def _name(self, variable: Any, value: Any, statements: list[Any]) -> Any:
+        """Append the store of ``value`` to a register; return the load."""
+        dtype = str(variable.ty.dtype)
+        truth = dtype == "bool"  # which vectorised loops cannot store
+        register = tirx.decl_buffer(
+            (self.lanes,), "uint8" if truth else dtype, variable.name, scope="local"
+        )
+        place = statements if self.lanes == 1 else self.allocations
+        place.append(tirx.AllocBuffer(register))
+        stored = tirx.Cast("uint8", value) if truth else value
+        statements.append(tirx.BufferStore(register, stored, [self.lane]))
+        load = tirx.BufferLoad(register, [self.lane])
+        return tirx.NE(load, tirx.const(0, "uint8")) if truth else load
 
 
 def _hoist(expr: Any, lets: list[tuple[Any, Any]]) -> Any:
-    """Return ``expr`` without its leading lets, which are appended to ``lets`` in order."""
+    """Return ``expr`` without the lets of its operands, which are appended to ``lets`` in order.
+
+    Calls are left alone: of ``if_then_else`` only one branch may be evaluated, and what is
+    named is named in front of a call.
+    """
     while isinstance(expr, tirx.Let):
         value = _hoist(expr.value, lets)
         lets.append((expr.var, value))
         expr = expr.body
-    if isinstance(expr, _BINARY):
+    if isinstance(expr, _PURE):
         return type(expr)(_hoist(expr.a, lets), _hoist(expr.b, lets))
+    if isinstance(expr, tirx.Select):
+        parts = (expr.condition, expr.true_value, expr.false_value)
+        return tirx.Select(*(_hoist(part, lets) for part in parts))
+    if isinstance(expr, tirx.Cast):
+        return tirx.Cast(expr.ty.dtype, _hoist(expr.value, lets))
     return expr
 
 
