@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...ir import Node, TensorType, ops
+import numpy as np
+
+from ...ir import Node, TensorType, numpy_dtype, ops
 from ..export import Exporter, Names, exporter, onnx_dtype
 
 
@@ -38,8 +40,28 @@ _direct(ops.LogSoftmax, "LogSoftmax", axis="axis")
 _direct(ops.Hardmax, "Hardmax", axis="axis")
 _direct(ops.BatchNorm, "BatchNormalization", epsilon="epsilon")
 _direct(ops.InstanceNorm, "InstanceNormalization", epsilon="epsilon")
-_direct(ops.GroupNorm, "GroupNormalization", 21, num_groups="groups", epsilon="epsilon")
 _direct(ops.LpNorm, "LpNormalization", axis="axis", p="p")
+
+
+@exporter(ops.GroupNorm)
+def group_norm(e: Exporter, op: ops.GroupNorm, node: Node, inputs: Names, outputs: Names) -> None:
+    """Write a group normalisation, before opset 21 as PyTorch does: by one of instances."""
+    if e.opset >= 21:
+        e.node("GroupNormalization", inputs, outputs, num_groups=op.groups, epsilon=op.epsilon)
+        return
+    x = node.inputs[0].type
+    assert isinstance(x, TensorType)
+    if 0 in x.dims:
+        e.expand(node, inputs, outputs)
+        return
+    dtype = numpy_dtype(x.dtype)
+    rows = e.then("Reshape", inputs[0], e.ints((x.dims[0], op.groups, -1)))
+    ones, zeros = (e.constant(make(op.groups, dtype)) for make in (np.ones, np.zeros))
+    normal = e.then("InstanceNormalization", rows, ones, zeros, epsilon=op.epsilon)
+    whole = e.then("Reshape", normal, e.ints(x.dims))
+    column = e.ints((-1, *(1 for _ in x.dims[2:])))
+    scale, bias = (e.then("Reshape", name, column) for name in inputs[1:])
+    e.node("Add", [e.then("Mul", whole, scale), bias], outputs)
 
 
 @exporter(ops.LayerNorm, since=17)
