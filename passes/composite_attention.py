@@ -30,10 +30,14 @@ def attention(scope: Scope, node: Node) -> Value | None:
     zeros, where the decomposition gives NaN.
     """
     weights, v = node.inputs
-    scores = _softmax_operand(scope, weights)
+    scores, reads = _softmax_operand(scope, weights), 1
+    if scores is None:
+        scores, reads = _guarded_operand(scope, weights), 2
     if scores is None or not _is_batch(weights) or op_of(node, ops.MatMul).accumulate:
         return None
-    biased = _unmasked(scope, scores)
+    biased = _unmasked(scope, scores, reads)
+    if reads == 2 and biased.mask is None:
+        return None  # without a mask, attention does not look for rows without keys
     product = _scaled(scope, biased.scores)
     matmul = scope.producer(product.value, ops.MatMul)
     if matmul is None or scope.uses(product.value) != 1 or matmul.op != node.op:
@@ -88,6 +92,41 @@ def _softmax_operand(scope: Scope, weights: Value) -> Value | None:
     return node.inputs[0] if axis % len(dims_of(weights)) == len(dims_of(weights)) - 1 else None
 
 
+def _guarded_operand(scope: Scope, weights: Value) -> Value | None:
+    """Return the scores of a softmax that gives zeros where all of a row are minus infinity.
+
+    This is what attention itself expands to; the test reads the scores once more.
+    """
+    guard = scope.producer(weights, ops.Select)
+    softmax = scope.producer(guard.inputs[2], ops.Softmax) if guard else None
+    inner = scope.producer(softmax.inputs[0], ops.Select) if softmax else None
+    if guard is None or softmax is None or inner is None or guard.inputs[0] != inner.inputs[0]:
+        return None
+    scores, rank = inner.inputs[2], len(dims_of(weights))
+    single = all(scope.uses(w) == 1 for w in (weights, softmax.output, inner.output))
+    zeros = all(is_filled(scope.array(w.inputs[1]), 0) for w in (guard, inner))
+    last = op_of(softmax, ops.Softmax).axis % rank == rank - 1
+    if single and zeros and last and _is_empty_row(scope, guard.inputs[0], scores):
+        return scores
+    return None
+
+
+def _is_empty_row(scope: Scope, test: Value, scores: Value) -> bool:
+    """Whether ``test`` says that the largest score of a row is minus infinity."""
+    equal = scope.producer(test, ops.Equal)
+    if equal is None or not is_filled(scope.array(equal.inputs[1]), -math.inf):
+        return False
+    dims = dims_of(scores)
+    column = scope.producer(equal.inputs[0], ops.Reshape)
+    largest = scope.producer(column.inputs[0], ops.ReduceMax) if column else None
+    return (
+        largest is not None
+        and largest.inputs == (scores,)
+        and op_of(largest, ops.ReduceMax).axes == (len(dims) - 1,)
+        and dims_of(equal.inputs[0]) == (*dims[:-1], 1)
+    )
+
+
 @dataclass(frozen=True)
 class _Biased:
     """Scores and the mask that is applied to them."""
@@ -96,10 +135,10 @@ class _Biased:
     mask: Value | None = None
 
 
-def _unmasked(scope: Scope, value: Value) -> _Biased:
-    """Take the mask off: a sum, or a selection of minus infinity."""
+def _unmasked(scope: Scope, value: Value, reads: int) -> _Biased:
+    """Take the mask off scores that are read so often: a sum, or a selection of minus infinity."""
     node = scope.producer(value, ops.Add, ops.Select)
-    if node is None or scope.uses(value) != 1:
+    if node is None or scope.uses(value) != reads:
         return _Biased(value)
     if isinstance(node.op, ops.Add):
         for scores, mask in (node.inputs, node.inputs[::-1]):
