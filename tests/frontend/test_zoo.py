@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,13 @@ import onnx
 import pytest
 
 import ranvier
+from ranvier.compiler import Compiler, bound_types
 from ranvier.errors import LayerError
 from ranvier.frontend import zoo
 from ranvier.frontend.export import export
 from ranvier.ir import Array, Graph, TensorType, interpret, verify
+from ranvier.passes import run_passes
+from ranvier.passes.pipelines import CANONICAL
 
 SMALL: dict[str, dict[str, int]] = {
     "resnet18": {"size": 64, "width": 16},
@@ -156,6 +160,21 @@ def test_every_option_changes_the_network(name: str) -> None:
         step = {"classes": 1, "batch": 1, "channels": 1, "depth": -1}.get(option, value)
         other = zoo.network(name, **{**SMALL[name], option: value + step})
         assert (other.parameter_count, other.flops) != (small.parameter_count, small.flops)
+
+
+@pytest.mark.parametrize(
+    "name", ["mobilenet_v2", "vgg16_bn", "vit_b16", "segresnet3d", "bert_base"]
+)
+def test_passes_find_the_same_in_a_graph_and_in_its_onnx_form(name: str) -> None:
+    graph = zoo.build(name, **SMALL[name])
+    compiler = Compiler(export(graph))
+    structures = bound_types(compiler.model.graph, {})
+    stage, _ = compiler.stage("", structures, None)
+    built, read = (
+        Counter(node.op.name for node in run_passes(g, CANONICAL)) for g in (graph, stage.graph)
+    )
+    del read["in_range"]  # checks of positions, which graphs get when they are compiled
+    assert built == read
 
 
 @pytest.mark.parametrize("name", ["resnet18", "segresnet3d", "bert_base", "lstm_classifier"])
