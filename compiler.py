@@ -161,7 +161,7 @@ class Compiler:
             program=built.program,
             library=built.library,
             weights=built.weights,
-            graph=print_graph(ready),
+            graph=built.text,
             results=tuple(Result(s.name, _layout(s.structure)) for s in stage.results),
             following=following,
         )

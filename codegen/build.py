@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..ir.graph import Graph
-from ..ir.printer import digest, print_graph
+from ..ir.printer import Digests, print_graph
 from ..ir.types import Array
 from ..runtime.program import Program
 from .assemble import assemble
@@ -20,11 +20,19 @@ from .targets.base import LIBRARY
 
 @dataclass(frozen=True)
 class Built:
-    """A compiled program: its steps, its shared library and its parameters' arrays by name."""
+    """A compiled program.
+
+    Attributes:
+        program: its steps.
+        library: path of its shared library.
+        weights: the arrays of its parameters by name.
+        text: the graph it was compiled from.
+    """
 
     program: Program
     library: Path
     weights: Mapping[str, Array]
+    text: str
 
 
 def build(
@@ -49,17 +57,20 @@ def build(
         return assembly.program
 
     sources = repr([node.source for node in graph.walk()])
-    key = cache_key(print_graph(graph), sources, repr(target.info()), repr(list(checks)))
+    # Hashing weights is most of what a program from the cache costs.
+    digests = Digests()
+    text = print_graph(graph, digests=digests)
+    key = cache_key(text, sources, repr(target.info()), repr(list(checks)))
     program, folder = cached(key, make)
     names = {p.name for p in program.parameters}
-    return Built(program, folder / LIBRARY, weights_of(graph, names))
+    return Built(program, folder / LIBRARY, _weights(graph, names, digests), text)
 
 
-def weights_of(graph: Graph, names: set[str]) -> dict[str, Array]:
+def _weights(graph: Graph, names: set[str], digests: Digests) -> dict[str, Array]:
     """Return the arrays of ``graph`` and its regions whose digests are among ``names``."""
     found: dict[str, Array] = {}
     for array in _arrays(graph):
-        name = digest(array)[:32]
+        name = digests(array)[:32]
         if name in names:
             found[name] = array
     return found
