@@ -21,7 +21,7 @@ from .manifest import FORMAT, Entry, FileEntry, Manifest, ModelInfo, WeightName
 from .program import Program
 from .stages import Following, Result
 from .strict_json import parse_object
-from .weights import StoredTensor, content_key, read_weights, write_weights
+from .weights import StoredTensor, content_key, load_weights, write_weights
 
 MANIFEST = "manifest.json"
 WEIGHTS = "weights.safetensors"
@@ -215,7 +215,9 @@ class _Writer:
 
         entries = tuple(self.entry(k, s) for k, s in enumerate(specialisations))
         with closing(HashingFile(self.folder / WEIGHTS)) as weights:
-            write_weights(weights, self.arrays)
+            # In the order of the first program's parameters and aligned like them, so that
+            # what is read into memory can be used as it is.
+            write_weights(weights, self.arrays, aligned=True)
         self.files.append(FileEntry(WEIGHTS, weights.size, weights.sha256))
         tensors = tuple(
             StoredTensor(k, name_of_dtype(a.dtype), a.shape) for k, a in self.arrays.items()
@@ -292,7 +294,10 @@ class _Folder:
 
     def arrays(self) -> dict[str, Array]:
         if self._arrays is None:
-            self._arrays = read_weights(self.verified(WEIGHTS), self.manifest.tensors)
+            listed = self._listed(WEIGHTS)
+            path = self.path / WEIGHTS
+            self._arrays = load_weights(path, listed.size, listed.sha256, self.manifest.tensors)
+            self._verified.add(WEIGHTS)
         return self._arrays
 
     def text(self, name: str) -> bytes:
@@ -301,13 +306,17 @@ class _Folder:
     def verified(self, name: str) -> Path:
         """Return the path of a listed file whose checksum matches."""
         path = self.path / name
-        if name not in self.files:
-            raise ArtifactError(f"{path}: not listed in the manifest")
+        listed = self._listed(name)
         if name not in self._verified:
-            if _sha256(path) != self.files[name].sha256:
+            if _sha256(path) != listed.sha256:
                 raise ArtifactError(f"{path}: checksum does not match, the file is damaged")
             self._verified.add(name)
         return path
+
+    def _listed(self, name: str) -> FileEntry:
+        if name not in self.files:
+            raise ArtifactError(f"{self.path / name}: not listed in the manifest")
+        return self.files[name]
 
     def _check_size(self, entry: FileEntry) -> None:
         path = self.path / entry.name

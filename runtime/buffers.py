@@ -78,18 +78,17 @@ def _address(array: Array) -> int:
 
 
 class ParameterBlob:
-    """The parameters of a program in one aligned block; programs that agree share it."""
+    """The parameters of a program in one aligned block; programs that agree share it.
+
+    Arrays that already lie in memory as the program wants them are not copied.
+    """
 
     _known: ClassVar[WeakValueDictionary[object, ParameterBlob]] = WeakValueDictionary()
 
     def __init__(self, program: Program, arrays: Sequence[Array]) -> None:
-        self.block = allocate((program.parameter_bytes,), np.dtype(np.uint8))
         # Also keeps the arrays alive, whose identities are the blob's key.
         self.arrays = arrays
-        for parameter, array in zip(program.parameters, arrays, strict=True):
-            spec = parameter.spec
-            place = self.block.array[parameter.offset : parameter.offset + spec.nbytes]
-            place.view(spec.numpy_dtype).reshape(spec.dims)[...] = array
+        self.block = _in_place(program, arrays) or _copied(program, arrays)
 
     @classmethod
     def of(cls, program: Program, weights: Mapping[str, Array]) -> ParameterBlob:
@@ -105,6 +104,44 @@ class ParameterBlob:
         if blob is None:
             blob = cls._known[key] = cls(program, arrays)
         return blob
+
+
+def _copied(program: Program, arrays: Sequence[Array]) -> Block:
+    block = allocate((program.parameter_bytes,), np.dtype(np.uint8))
+    for parameter, array in zip(program.parameters, arrays, strict=True):
+        spec = parameter.spec
+        place = block.array[parameter.offset : parameter.offset + spec.nbytes]
+        place.view(spec.numpy_dtype).reshape(spec.dims)[...] = array
+    return block
+
+
+def _in_place(program: Program, arrays: Sequence[Array]) -> Block | None:
+    """Return the block that the arrays form if each lies at its parameter's offset.
+
+    Only of memory that nobody writes to: not a writable array, not a file that may change.
+    """
+    # Without the empty ones, which NumPy places anywhere.
+    filled = [(p.offset, a) for p, a in zip(program.parameters, arrays, strict=True) if a.size]
+    if not filled or any(a.flags.writeable for _, a in filled):
+        return None
+    offset, first = filled[0]
+    owner, base = _owner(first), _address(first) - offset
+    if type(owner) is not np.ndarray or owner.dtype != np.uint8 or base % ALIGNMENT:
+        return None
+    for offset, array in filled:
+        if _owner(array) is not owner or _address(array) != base + offset:
+            return None
+    start = base - _address(owner)
+    end = start + program.parameter_bytes
+    whole = all(a.flags.c_contiguous for _, a in filled) and start >= 0 and end <= owner.size
+    return Block(owner[start:end], ctypes.c_void_p(base)) if whole else None
+
+
+def _owner(array: Array) -> Array:
+    """Return the array whose memory ``array`` views."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
 
 
 def _weight(name: str, spec: TensorSpec, weights: Mapping[str, Array]) -> Array:

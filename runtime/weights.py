@@ -14,6 +14,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from ..errors import ArtifactError
+from .buffers import ALIGNMENT, allocate
 from .dtypes import Array, name_of_dtype
 from .program import TensorSpec
 from .strict_json import parse_object
@@ -24,7 +25,8 @@ _NATIVE = {
     **{f"uint{b}": f"U{b}" for b in (8, 16, 32, 64)},
     **{f"float{b}": f"F{b}" for b in (16, 32, 64)},
 }
-_ALIGNMENT = 64
+_CHUNK = 2**18
+"""Bytes that a processor's second-level cache holds."""
 _TYPES = "ranvier.types"
 
 
@@ -52,12 +54,20 @@ class Writable(Protocol):
         """Append bytes."""
 
 
-def write_weights(file: Writable, arrays: Mapping[str, Array]) -> None:
+def write_weights(file: Writable, arrays: Mapping[str, Array], *, aligned: bool = False) -> None:
     """Write arrays as safetensors; types that the format lacks are named in its metadata.
 
     Written here rather than by the library, which would hold a second copy in memory and
     reports a full disk as a text.
+
+    Args:
+        file: where to.
+        arrays: by name, written in this order.
+        aligned: also write tensors of padding between them, because the format allows no
+            gaps, so that each starts and ends at a multiple of 64 bytes.
     """
+    if aligned:
+        arrays = _padded(arrays)
     specs = {k: TensorSpec(k, name_of_dtype(a.dtype), a.shape) for k, a in arrays.items()}
     types = {k: [s.dtype, *s.dims] for k, s in specs.items() if s.dtype not in _NATIVE}
     entries: dict[str, object] = {"__metadata__": {_TYPES: json.dumps(types)}} if types else {}
@@ -68,11 +78,48 @@ def write_weights(file: Writable, arrays: Mapping[str, Array]) -> None:
         entries[key] = {"dtype": dtype, "shape": shape, "data_offsets": offsets}
         position += array.nbytes
     header = json.dumps(entries, separators=(",", ":")).encode()
-    header += b" " * (-(8 + len(header)) % _ALIGNMENT)
+    header += b" " * (-(8 + len(header)) % ALIGNMENT)
     file.write(len(header).to_bytes(8, "little"))
     file.write(header)
     for array in arrays.values():
         file.write(_bytes(array))
+
+
+def _padded(arrays: Mapping[str, Array]) -> dict[str, Array]:
+    padded: dict[str, Array] = {}
+    for key, array in arrays.items():
+        padded[key] = array
+        gap = -array.nbytes % ALIGNMENT
+        if gap:
+            padded[f"padding-{len(padded)}"] = np.zeros(gap, np.uint8)
+    return padded
+
+
+def load_weights(
+    path: Path, size: int, sha256: str, tensors: Iterable[StoredTensor]
+) -> dict[str, Array]:
+    """Return the arrays of a weights file, read at once into one aligned block.
+
+    The checksum is taken while the bytes pass through the cache, so that they are read once.
+
+    Raises:
+        ArtifactError: the file is damaged or its entries are not those of ``tensors``.
+    """
+    block = allocate((size,), np.dtype(np.uint8)).array
+    state = hashlib.sha256()
+    try:
+        with path.open("rb") as file:
+            for start in range(0, size, _CHUNK):
+                part = memoryview(block.data)[start : start + _CHUNK]
+                if file.readinto(part) != len(part):
+                    break
+                state.update(part)
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be read ({error})") from error
+    if state.hexdigest() != sha256:
+        raise ArtifactError(f"{path}: checksum does not match, the file is damaged")
+    block.flags.writeable = False
+    return _arrays(path, block, tensors)
 
 
 def read_weights(path: Path, tensors: Iterable[StoredTensor] | None = None) -> dict[str, Array]:
@@ -86,10 +133,18 @@ def read_weights(path: Path, tensors: Iterable[StoredTensor] | None = None) -> d
         ArtifactError: the file is damaged or its entries are not those of ``tensors``.
     """
     try:
+        data = np.memmap(path, np.uint8, "r").view(np.ndarray)
+    except (OSError, ValueError) as error:
+        raise ArtifactError(f"{path}: cannot read the weights ({error})") from None
+    return _arrays(path, data, tensors)
+
+
+def _arrays(path: Path, data: Array, tensors: Iterable[StoredTensor] | None) -> dict[str, Array]:
+    """Return the arrays in ``data``, the bytes of the file ``path``."""
+    try:
         # The library checks the header: offsets inside the file, sizes that fit the types.
         with safe_open(str(path), framework="np"):
             pass
-        data = np.memmap(path, np.uint8, "r").view(np.ndarray)
         length = int.from_bytes(data[:8].tobytes(), "little")
         header = parse_object(data[8 : 8 + length].tobytes(), str(path))
     except (SafetensorError, OSError, ValueError) as error:

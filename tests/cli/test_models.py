@@ -131,7 +131,7 @@ def test_inspect_shows_work_memory_and_kernels(
 
 def test_inspect_finds_damage(ranvier: Any, artifact: Path) -> None:
     weights = artifact / "weights.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\1")
     done = ranvier("inspect", artifact)
     assert done.code == 1
     assert "damaged" in done.err

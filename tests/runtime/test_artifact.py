@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -26,9 +27,17 @@ from ranvier.runtime import (
     key_of,
     machine,
 )
-from ranvier.runtime.program import Parameter, TensorSpec
+from ranvier.runtime.buffers import ParameterBlob
+from ranvier.runtime.dtypes import name_of_dtype
+from ranvier.runtime.program import Parameter, Program, TensorSpec
 from ranvier.runtime.stages import Following, Result
-from ranvier.runtime.weights import StoredTensor, content_key, read_weights, write_weights
+from ranvier.runtime.weights import (
+    StoredTensor,
+    content_key,
+    load_weights,
+    read_weights,
+    write_weights,
+)
 from small_program import W, expected, small_program, target_info
 
 FILES = ["graph-0.ir", "library-0.so", "manifest.json", "program-0.json", "weights.safetensors"]
@@ -346,8 +355,6 @@ ARRAYS: dict[str, Any] = {
 
 
 def stored(arrays: dict[str, Any]) -> list[StoredTensor]:
-    from ranvier.runtime.dtypes import name_of_dtype
-
     return [StoredTensor(k, name_of_dtype(a.dtype), a.shape) for k, a in arrays.items()]
 
 
@@ -363,6 +370,49 @@ def test_weights_of_every_kind_come_back(tmp_path: Path, listed: bool) -> None:
     for name, array in ARRAYS.items():
         assert loaded[name].dtype == array.dtype
         np.testing.assert_array_equal(loaded[name], array)
+
+
+def loaded_aligned(path: Path) -> dict[str, Any]:
+    """Save the arrays aligned and load them."""
+    with path.open("wb") as file:
+        write_weights(file, ARRAYS, aligned=True)
+    data = path.read_bytes()
+    return load_weights(path, len(data), hashlib.sha256(data).hexdigest(), stored(ARRAYS))
+
+
+def test_aligned_weights_are_loaded_as_they_lie(tmp_path: Path) -> None:
+    loaded = loaded_aligned(tmp_path / "w")
+    assert loaded.keys() == ARRAYS.keys()
+    for name, array in ARRAYS.items():
+        np.testing.assert_array_equal(loaded[name], array)
+        assert loaded[name].ctypes.data % 64 == 0
+        assert not loaded[name].flags.writeable
+
+
+@pytest.mark.parametrize("size", [0, 10, -1])
+def test_weights_that_are_not_those_of_the_checksum_are_damaged(tmp_path: Path, size: int) -> None:
+    save(tmp_path / "w")
+    data = (tmp_path / "w").read_bytes()
+    (tmp_path / "w").write_bytes(data[:size])
+    with pytest.raises(ArtifactError, match="checksum does not match"):
+        load_weights(tmp_path / "w", len(data), hashlib.sha256(data).hexdigest(), stored(ARRAYS))
+
+
+def test_a_program_runs_on_loaded_weights_without_a_copy(tmp_path: Path) -> None:
+    loaded = loaded_aligned(tmp_path / "w")
+    offsets = np.cumsum([0] + [-(-a.nbytes // 64) * 64 for a in ARRAYS.values()]).tolist()
+    parameters = tuple(
+        Parameter(k, at, TensorSpec(k, name_of_dtype(a.dtype), a.shape))
+        for at, (k, a) in zip(offsets, ARRAYS.items(), strict=False)
+    )
+    program = Program((), (), parameters, offsets[-1], 0, (), ())
+    blob = ParameterBlob.of(program, loaded)
+    assert blob.block.pointer.value == loaded["float32"].ctypes.data
+    # Writable arrays may change, and other places are other places: both are copied.
+    for arrays in (ARRAYS, dict(loaded, scalar=loaded["scalar"].copy())):
+        copied = ParameterBlob.of(program, arrays)
+        assert copied.block.pointer.value != blob.block.pointer.value
+        assert copied.block.array[:24].tobytes() == blob.block.array[:24].tobytes()
 
 
 def test_the_safetensors_library_reads_the_file(tmp_path: Path) -> None:
