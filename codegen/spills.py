@@ -15,9 +15,7 @@ _FUNCTION = re.compile(r"\.type\s+([\w.$]+),\s*[@%]function")
 _LABEL = re.compile(r"(\.L\w+):")
 # jne; b, b.ne; cbz w9; tbnz x3, #0. Calls are no jumps.
 _JUMP = re.compile(r"(?:j\w+|b(?:\.\w+)?|cbn?z\s+\w+,|tbn?z\s+\w+,\s*#\w+,)\s+(\.L\w+)$")
-_ARITHMETIC = re.compile(
-    r"vfn?m(?:add|sub)\w+\s|vpdp\w+\s|vdpbf16ps\s|fml[as]\s|[su]?dot\s|bfdot\s"
-)
+_ARITHMETIC = re.compile(r"(?:vfn?m(?:add|sub)\w+|vpdp\w+|vdpbf16ps|fml[as]|[su]dot|bfdot)\s")
 _VECTOR = re.compile(r"%[xyz]mm\d+|\b[qv]\d+\b")
 _COMMENT = re.compile(r"\s*(?:# |//).*")  # "#16" is an immediate of aarch64
 # Frame and base pointers are general registers unless a function makes them point to its frame.

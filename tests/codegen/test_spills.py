@@ -95,8 +95,8 @@ def test_no_loop_no_spill(text: str) -> None:
     assert spills(text) == 0
 
 
-def product(rows: int, columns: int, lanes: int) -> str:
-    """Return a loop of ``rows * columns`` vector accumulators as LLVM's assembly for ``march``."""
+def product(rows: int, columns: int, lanes: int) -> Any:
+    """Return a TIR function with a loop over ``rows * columns`` vector accumulators."""
     dtype, ramp = f"float32x{lanes}", tirx.Ramp(0, 1, lanes)
     with IRBuilder() as builder, tb.prim_func(s_tir=True):
         tb.func_name("k")
@@ -107,7 +107,8 @@ def product(rows: int, columns: int, lanes: int) -> str:
             [tb.alloc_buffer((lanes,), "float32", scope="local") for _ in range(columns)]
             for _ in range(rows)
         ]
-        for tile in sum(tiles, []):
+        flat = [tile for row in tiles for tile in row]
+        for tile in flat:
             tb.buffer_store(tile, T.broadcast(T.float32(0), lanes), [ramp])
         with tb.serial(0, 64) as k:
             for i, row in enumerate(tiles):
@@ -115,7 +116,7 @@ def product(rows: int, columns: int, lanes: int) -> str:
                     weight = w.vload([(k * columns + j) * lanes], dtype)
                     value = tile.vload([0], dtype) + T.broadcast(x[k * rows + i], lanes) * weight
                     tb.buffer_store(tile, value, [ramp])
-        for n, tile in enumerate(sum(tiles, [])):
+        for n, tile in enumerate(flat):
             tb.buffer_store(y, tile.vload([0], dtype), [tirx.Ramp(n * lanes, 1, lanes)])
     return builder.get()
 
