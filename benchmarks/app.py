@@ -18,7 +18,7 @@ from ranvier.errors import InputError, RanvierError
 from .cases import FOLDER_VARIABLE, Case, case_of, standard_cases
 from .compare import Plan, compare
 from .cores import alone, idlest_cores
-from .engines import ENGINES
+from .registry import ENGINES
 from .results import CaseResult
 from .tables import comparison
 
@@ -82,6 +82,26 @@ def compare_command(
         for e in result.engines
     )
     return Output(data, render, int(bad))
+
+
+@commands.command("export-modules", cls=Command)
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("names", nargs=-1)
+@seed_option
+def export_command(folder: Path, names: Sequence[str], seed: int) -> Output:
+    """Write torch modules called NAMES (default: all) to FOLDER, as ONNX and for torch."""
+    from .engines import restore_torch
+
+    restore_torch()
+    from .modules import RECIPES, export
+
+    with progress("exporting", len(names or RECIPES)) as shown:
+        files = []
+        for name in names or RECIPES:
+            shown.say(f"exporting {name}")
+            files.append(str(export(name, folder, seed)))
+            shown.advance()
+    return Output({"files": files}, lambda console: console.print("\n".join(files)))
 
 
 def _cases(models: Sequence[Path], shapes: Shapes) -> list[Case]:

@@ -20,10 +20,10 @@ from .cases import Case, feed_of
 from .engines import OWN, Unavailable
 from .measure import Take, interleave
 from .processes import EngineFailed, engine_process
+from .registry import REFERENCES
 from .results import CaseResult, EngineResult
 from .worker import case_to
 
-REFERENCE = "onnxruntime, unoptimised"
 _MOST_RUNS = 200
 
 Say = Callable[[str], None]
@@ -155,12 +155,14 @@ def _outputs(process: Asked, path: Path) -> list[Any]:
 
 def _reference(case: Case, plan: Plan, feed: Path) -> tuple[str, list[Any] | None]:
     """Return what outputs are compared with, if a reference can be had."""
-    with engine_process(REFERENCE, plan.cores) as process:
-        try:
+    for engine in REFERENCES:
+        with (
+            contextlib.suppress(Unavailable, EngineFailed),
+            engine_process(engine.name, plan.cores) as process,
+        ):
             process.ask("prepare", case=case_to(case), feed=str(feed), threads=plan.threads)
-            return REFERENCE, _outputs(process, feed.with_name("outputs.npz"))
-        except (Unavailable, EngineFailed):
-            return "", None
+            return engine.name, _outputs(process, feed.with_name("outputs.npz"))
+    return "", None
 
 
 def _timed(processes: Mapping[str, Asked], plan: Plan) -> dict[str, dict[str, Any]]:

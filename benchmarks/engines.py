@@ -81,7 +81,7 @@ class OnnxRuntime:
 
     def load(self) -> None:
         """Import the library."""
-        _require("onnxruntime")
+        require("onnxruntime")
 
     def prepare(self, case: Case, threads: int) -> Run:
         """Return the run of an inference session."""
@@ -105,7 +105,7 @@ class UnoptimisedOnnxRuntime:
 
     def load(self) -> None:
         """Import the library."""
-        _require("onnxruntime")
+        require("onnxruntime")
 
     def prepare(self, case: Case, threads: int) -> Run:
         """Return the run of a session without optimisations."""
@@ -129,7 +129,7 @@ class OpenVino:
 
     def load(self) -> None:
         """Import the library."""
-        _require("openvino")
+        require("openvino")
 
     def prepare(self, case: Case, threads: int) -> Run:
         """Return the run of a compiled model's one request."""
@@ -155,17 +155,7 @@ class OpenVino:
         return run
 
 
-ENGINES: tuple[Engine, ...] = (Ranvier(), OnnxRuntime(), OpenVino())
 OWN = Ranvier.name
-
-
-def engine_named(name: str) -> Engine:
-    """Return an engine.
-
-    Raises:
-        KeyError: there is none of this name.
-    """
-    return {engine.name: engine for engine in (*ENGINES, UnoptimisedOnnxRuntime())}[name]
 
 
 def versions(engine: Engine) -> dict[str, str]:
@@ -191,7 +181,18 @@ def hide_torch() -> None:
         sys.modules["torch"] = None  # type: ignore[assignment]
 
 
-def _require(package: str) -> None:
+def restore_torch() -> None:
+    """Undo :func:`hide_torch`."""
+    if "torch" in sys.modules and sys.modules["torch"] is None:
+        del sys.modules["torch"]
+
+
+def require(package: str) -> None:
+    """Import a package.
+
+    Raises:
+        Unavailable: it is not installed.
+    """
     try:
         importlib.import_module(package)
     except ImportError:

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from .cases import Case
-from .engines import Engine, Run, Unavailable, engine_named, versions
+from .engines import Engine, Run, Unavailable, versions
+from .registry import engine_named
 
 _LONG_RUN = 0.25
 """Seconds from which a run is not preceded by an untimed one: caches matter little then."""

@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: MIT
+"""Every engine by name."""
+
+from __future__ import annotations
+
+from .engines import Engine, OnnxRuntime, OpenVino, Ranvier, UnoptimisedOnnxRuntime
+from .torch_engines import TorchCompile, TorchDouble, TorchEager
+
+ENGINES: tuple[Engine, ...] = (
+    Ranvier(),
+    OnnxRuntime(),
+    OpenVino(),
+    TorchEager(),
+    TorchCompile(),
+)
+"""Those that are timed, in the order of tables."""
+
+REFERENCES: tuple[Engine, ...] = (TorchDouble(), UnoptimisedOnnxRuntime())
+"""Those that others are compared with, the most exact first."""
+
+
+def engine_named(name: str) -> Engine:
+    """Return an engine.
+
+    Raises:
+        KeyError: there is none of this name.
+    """
+    return {engine.name: engine for engine in (*ENGINES, *REFERENCES)}[name]
