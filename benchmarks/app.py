@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -70,7 +71,7 @@ def compare_command(
                 plan = Plan(list(engines) or NAMES, count, chosen, **options)
                 results.append(compare(case, plan, shown.say))
                 shown.advance()
-    data = {"results": [result.to_json() for result in results]}
+    data = {"results": [asdict(result) for result in results]}
 
     def render(console: Console) -> None:
         for result in results:

@@ -24,8 +24,6 @@ from .registry import REFERENCES
 from .results import CaseResult, EngineResult
 from .worker import case_to
 
-_MOST_RUNS = 200
-
 Say = Callable[[str], None]
 
 
@@ -39,6 +37,7 @@ class Plan:
         cores: those to pin to.
         rounds: how many turns each engine has.
         turn: seconds of a turn; long runs take one run.
+        most: runs of a turn at most.
         budget: seconds for all turns of a case.
         tolerance: largest error, relative to the reference's largest value, of an engine that
             is timed.
@@ -50,6 +49,7 @@ class Plan:
     cores: Sequence[int]
     rounds: int = 7
     turn: float = 0.2
+    most: int = 200
     budget: float = 120.0
     tolerance: float = 1e-3
     seed: int = 0
@@ -175,7 +175,7 @@ def _timed(processes: Mapping[str, Asked], plan: Plan) -> dict[str, dict[str, An
             if engine in broken:
                 return [float("nan")]
             try:
-                told = processes[engine].ask("turn", seconds=plan.turn, most=_MOST_RUNS)
+                told = processes[engine].ask("turn", seconds=plan.turn, most=plan.most)
             except EngineFailed as error:
                 broken[engine] = str(error)
                 return [float("nan")]

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from .engines import Engine, OnnxRuntime, OpenVino, Ranvier, UnoptimisedOnnxRuntime
+from .own_engines import RanvierArtifact, RanvierBound
 from .torch_engines import TorchCompile, TorchDouble, TorchEager
 
 ENGINES: tuple[Engine, ...] = (
@@ -18,6 +19,9 @@ ENGINES: tuple[Engine, ...] = (
 REFERENCES: tuple[Engine, ...] = (TorchDouble(), UnoptimisedOnnxRuntime())
 """Those that others are compared with, the most exact first."""
 
+OTHERS: tuple[Engine, ...] = (RanvierArtifact(), RanvierBound())
+"""Other ways to run ranvier, for questions of memory, loading and overhead."""
+
 
 def engine_named(name: str) -> Engine:
     """Return an engine.
@@ -25,4 +29,4 @@ def engine_named(name: str) -> Engine:
     Raises:
         KeyError: there is none of this name.
     """
-    return {engine.name: engine for engine in (*ENGINES, *REFERENCES)}[name]
+    return {engine.name: engine for engine in (*ENGINES, *REFERENCES, *OTHERS)}[name]

@@ -10,6 +10,8 @@ from typing import Any, Literal
 from . import measure
 
 Status = Literal["timed", "skipped", "failed", "disagrees"]
+Rounds = Sequence[Sequence[float] | None]
+"""Per round the seconds of each run, ``None`` where an engine sat out."""
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class EngineResult:
         status: whether it was timed, and if not, why not.
         note: the reason, for people.
         error: largest difference of the outputs, relative to the reference's largest value.
-        rounds: seconds of each run of each round; ``None`` where it sat out.
+        rounds: seconds of each run.
         cpu: processor seconds of each run, all threads together.
         prepare: seconds to import, prepare and run first, in the timing process.
         versions: packages.
@@ -31,8 +33,8 @@ class EngineResult:
     status: Status
     note: str = ""
     error: float | None = None
-    rounds: Sequence[Sequence[float] | None] = ()
-    cpu: Sequence[Sequence[float] | None] = ()
+    rounds: Rounds = ()
+    cpu: Rounds = ()
     prepare: Mapping[str, float] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=dict)
 
@@ -66,7 +68,7 @@ class CaseResult:
         """Return what one engine did."""
         return next(e for e in self.engines if e.engine == name)
 
-    def timed(self) -> dict[str, Sequence[Sequence[float] | None]]:
+    def timed(self) -> dict[str, Rounds]:
         """Return the rounds of the engines that were timed."""
         return {e.engine: e.rounds for e in self.engines if e.status == "timed"}
 
@@ -74,8 +76,118 @@ class CaseResult:
         """Return the name of the fastest engine besides ``own``."""
         return measure.fastest(self.timed(), own)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the result as JSON types."""
-        from dataclasses import asdict
 
-        return asdict(self)
+@dataclass(frozen=True)
+class MemoryResult:
+    """Resident memory of one engine on one case, on top of what its imports take.
+
+    Attributes:
+        case: its name.
+        engine: its name.
+        note: why there are no numbers.
+        held: bytes that a prepared model holds.
+        prepare_peak: the most bytes while it was prepared.
+        run_peak: the most bytes during runs after that.
+        arena: bytes of ranvier's arena of activations.
+    """
+
+    case: str
+    engine: str
+    note: str = ""
+    held: int = 0
+    prepare_peak: int = 0
+    run_peak: int = 0
+    arena: int | None = None
+
+
+@dataclass(frozen=True)
+class StartupResult:
+    """Seconds until one engine has its first result, in a new process.
+
+    Attributes:
+        case: its name.
+        engine: its name; ranvier's says where its kernels came from.
+        note: why there are no numbers.
+        load: seconds to import.
+        prepare: seconds to compile, optimise or load.
+        first_run: seconds of the first run.
+    """
+
+    case: str
+    engine: str
+    note: str = ""
+    load: float = 0.0
+    prepare: float = 0.0
+    first_run: float = 0.0
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """One core at its best.
+
+    Attributes:
+        flops: float32 operations per second; a multiply-add counts as two.
+        read: bytes per second read from each level: ``L1``, ``L2``, ..., ``memory``.
+        scale: bytes per second read and written together, in and out of memory.
+    """
+
+    flops: float
+    read: Mapping[str, float]
+    scale: float
+
+
+@dataclass(frozen=True)
+class StepTime:
+    """One step of a compiled model.
+
+    Attributes:
+        label: what it computes.
+        flops: floating point operations.
+        bytes: read and written, each tensor once.
+        seconds: the shortest of several runs.
+    """
+
+    label: str
+    flops: int
+    bytes: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Roofline:
+    """The steps of a compiled model on one core.
+
+    Attributes:
+        case: its name.
+        steps: in the order of execution.
+    """
+
+    case: str
+    steps: Sequence[StepTime]
+
+
+@dataclass(frozen=True)
+class Report:
+    """Everything that one run of the suite found.
+
+    Attributes:
+        made: when, ISO 8601 in UTC.
+        machine: see :func:`benchmarks.machine.describe`.
+        comparisons: engines side by side.
+        overhead: the same on a graph of one addition of 16 numbers.
+        memory: resident memory.
+        startup: time to the first result.
+        peaks: one core's limits, if measured.
+        rooflines: steps of ranvier's models.
+        left_out: what there was no time for, or what failed as a whole.
+    """
+
+    made: str
+    machine: Mapping[str, Any]
+    comparisons: Sequence[CaseResult] = ()
+    overhead: Sequence[CaseResult] = ()
+    memory: Sequence[MemoryResult] = ()
+    startup: Sequence[StartupResult] = ()
+    peaks: Peaks | None = None
+    rooflines: Sequence[Roofline] = ()
+    left_out: Sequence[str] = ()

@@ -12,17 +12,22 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from . import own_engines
 from .cases import Case
 from .engines import Engine, Run, Unavailable, versions
+from .memory import peak, reset_peak, resident
 from .registry import engine_named
 
 _LONG_RUN = 0.25
 """Seconds from which a run is not preceded by an untimed one: caches matter little then."""
+
+_MEMORY_RUNS = 3
 
 
 class Worker:
@@ -39,6 +44,10 @@ class Worker:
             "prepare": self.prepare,
             "outputs": self.outputs,
             "turn": self.turn,
+            "memory": self.memory,
+            "save": self.save,
+            "profile": self.profile,
+            "peaks": self.peaks,
         }
         arguments = {key: value for key, value in request.items() if key != "do"}
         return actions[request["do"]](**arguments)
@@ -48,8 +57,7 @@ class Worker:
         start = time.perf_counter()
         self.engine.load()
         loaded = time.perf_counter()
-        with np.load(feed, allow_pickle=False) as archive:
-            self.feed = {name: archive[name] for name in archive.files}
+        self.feed = _arrays(feed)
         begun = time.perf_counter()
         self.run = self.engine.prepare(case_from(case), threads)
         prepared = time.perf_counter()
@@ -95,6 +103,45 @@ class Worker:
         self.run(self.feed)
         seconds = time.perf_counter() - start
         return seconds, time.process_time() - cpu
+
+    def memory(self, case: Mapping[str, Any], feed: str, threads: int) -> dict[str, Any]:
+        """Return the bytes of a model on top of the engine's imports: held, and at the peaks."""
+        self.engine.load()
+        self.feed = _arrays(feed)
+        base = resident()
+        reset_peak()
+        run = self.engine.prepare(case_from(case), threads)
+        held, prepare_peak = resident(), peak()
+        reset_peak()
+        for _ in range(_MEMORY_RUNS):
+            run(self.feed)
+        return {"held": held - base, "prepare_peak": prepare_peak - base, "run_peak": peak() - base}
+
+    def save(self, case: Mapping[str, Any], path: str) -> dict[str, Any]:
+        """Compile with ranvier and save the artifact."""
+        start = time.perf_counter()
+        self.engine.load()
+        loaded = time.perf_counter() - start
+        return {"import_seconds": loaded, **own_engines.save(case_from(case), Path(path))}
+
+    def profile(
+        self, case: Mapping[str, Any], feed: str, seconds: float, most: int
+    ) -> dict[str, Any]:
+        """Return ranvier's steps with their times."""
+        self.engine.load()
+        return {"steps": own_engines.profile(case_from(case), _arrays(feed), seconds, most)}
+
+    def peaks(self) -> dict[str, Any]:
+        """Return the limits of the core that this process is pinned to."""
+        self.engine.load()
+        from .peaks import measure_peaks
+
+        return asdict(measure_peaks())
+
+
+def _arrays(path: str) -> dict[str, Any]:
+    with np.load(path, allow_pickle=False) as archive:
+        return {name: archive[name] for name in archive.files}
 
 
 def case_to(case: Case) -> dict[str, Any]:
