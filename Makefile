@@ -32,8 +32,8 @@ check: $(READY) $(LINK) ## Lint, format, types, layers; changes nothing
 	@cd tests && ../$(BIN)/mypy --config-file ../pyproject.toml .
 	@PYTHONPATH= $(BIN)/lint-imports
 
-bench: $(READY) ## Compare with other runtimes; ARGS="compare model.onnx" says what, see benchmarks/
-	@$(BIN)/python -m benchmarks $(ARGS)
+bench: $(READY) ## Measure beside other runtimes (under 10 minutes); ARGS="compare model.onnx" for more
+	@$(BIN)/python -m benchmarks $(or $(ARGS),run)
 
 clean: ## Remove .venv and every cache
 	rm -rf $(VENV) $(LINK) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

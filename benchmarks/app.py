@@ -3,8 +3,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -16,11 +18,14 @@ from ranvier.cli.options import Shapes, seed_option, shapes_option
 from ranvier.cli.progress import progress
 from ranvier.errors import InputError, RanvierError
 
-from .cases import FOLDER_VARIABLE, Case, case_of, standard_cases
+from . import report_html, report_json
+from .cases import FOLDER_VARIABLE, Case, case_of, short_cases, standard_cases
 from .compare import Plan, compare
 from .cores import alone, idlest_cores
+from .engines import OWN
 from .registry import ENGINES
 from .results import CaseResult
+from .suite import PARTS, Settings, run_suite
 from .tables import comparison
 
 if TYPE_CHECKING:
@@ -60,11 +65,7 @@ def compare_command(
     """
     cases = _cases(models, shapes or {})
     results: list[CaseResult] = []
-
-    def note(text: str) -> None:
-        console(True).print(text)
-
-    with alone(note), progress("starting", len(cases) * len(threads or [1])) as shown:
+    with alone(_note), progress("starting", len(cases) * len(threads or [1])) as shown:
         for case in cases:
             for count in threads or [1]:
                 chosen = _cores(cores, count)
@@ -77,12 +78,79 @@ def compare_command(
         for result in results:
             console.print(comparison(result))
 
-    bad = any(
-        e.engine == "ranvier" and e.status in {"failed", "disagrees"}
-        for result in results
-        for e in result.engines
+    return Output(data, render, int(_is_bad(results)))
+
+
+@commands.command("run", cls=Command)
+@click.argument("models", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--full", is_flag=True, help="All models of RANVIER_BENCH_MODELS, without a limit.")
+@click.option("--threads", "-t", multiple=True, type=click.IntRange(1), help="Default: 1 and 2.")
+@click.option(
+    "--part", "-p", "parts", multiple=True, type=click.Choice(PARTS), help="Default: all."
+)
+@click.option("--engine", "-e", "engines", multiple=True, type=click.Choice(NAMES))
+@click.option("--rounds", "-r", default=5, type=click.IntRange(1), show_default=True)
+@click.option("--budget", default=15.0, show_default=True, help="Seconds of timing per comparison.")
+@click.option("--minutes", default=8.0, show_default=True, help="After which nothing is begun.")
+@click.option(
+    "--output", "-o", default=Path("build/benchmarks"), type=click.Path(path_type=Path),
+    show_default=True, help="Folder of results.json and results.html.",
+)  # fmt: skip
+@shapes_option
+def run_command(
+    models: Sequence[Path],
+    full: bool,
+    shapes: Shapes | None,
+    output: Path,
+    **options: Any,
+) -> Output:
+    """Measure everything about MODELS and write results.json and results.html.
+
+    Without MODELS, small ones of ranvier's own zoo. Parts are compare, overhead, kernels,
+    startup and memory; without --part all of them.
+    """
+    with alone(_note), tempfile.TemporaryDirectory(prefix="ranvier-bench-") as folder:
+        chosen = models or full
+        cases = _cases(models, shapes or {}) if chosen else short_cases(Path(folder))
+        minutes = float("inf") if full else options["minutes"]
+        settings = _settings(cases, minutes, options)
+        with progress("starting") as shown:
+            report = run_suite(settings, shown.say)
+    output.mkdir(parents=True, exist_ok=True)
+    report_json.write(report, output / "results.json")
+    report_html.write(report, output / "results.html")
+
+    def render(console: Console) -> None:
+        for result in (*report.comparisons, *report.overhead):
+            console.print(comparison(result))
+        for text in report.left_out:
+            console.print(f"left out: {text}")
+        console.print(f"the rest is in {output / 'results.html'}")
+
+    return Output(report_json.to_json(report), render, int(_is_bad(report.comparisons)))
+
+
+def _settings(cases: Sequence[Case], minutes: float, options: Mapping[str, Any]) -> Settings:
+    available = len(os.sched_getaffinity(0))
+    threads = options["threads"] or [n for n in (1, 2) if n <= available]
+    plan = Plan(
+        options["engines"] or NAMES,
+        threads=1,
+        cores=(),
+        rounds=options["rounds"],
+        turn=0.1,
+        budget=options["budget"],
     )
-    return Output(data, render, int(bad))
+    return Settings(cases, threads, options["parts"] or PARTS, plan, 60 * minutes)
+
+
+@commands.command("page", cls=Command)
+@click.argument("results", type=click.Path(path_type=Path))
+@click.argument("page", type=click.Path(path_type=Path))
+def page_command(results: Path, page: Path) -> Output:
+    """Write the HTML page of a file of RESULTS to PAGE."""
+    report_html.write(report_json.read(results), page)
+    return Output({"page": str(page)}, lambda console: console.print(f"wrote {page}"))
 
 
 @commands.command("export-modules", cls=Command)
@@ -103,6 +171,19 @@ def export_command(folder: Path, names: Sequence[str], seed: int) -> Output:
             files.append(str(export(name, folder, seed)))
             shown.advance()
     return Output({"files": files}, lambda console: console.print("\n".join(files)))
+
+
+def _is_bad(results: Sequence[CaseResult]) -> bool:
+    """Whether ranvier fails or disagrees anywhere."""
+    return any(
+        engine.engine == OWN and engine.status in {"failed", "disagrees"}
+        for result in results
+        for engine in result.engines
+    )
+
+
+def _note(text: str) -> None:
+    console(True).print(text)
 
 
 def _cases(models: Sequence[Path], shapes: Shapes) -> list[Case]:

@@ -18,6 +18,13 @@ Shapes = Mapping[str, Sequence[int]]
 FOLDER_VARIABLE = "RANVIER_BENCH_MODELS"
 """Names the folder with the models of the standard set."""
 
+SHORT: Sequence[tuple[str, Mapping[str, int]]] = (
+    ("resnet18", {"size": 128}),
+    ("unet2d", {"size": 128, "width": 16}),
+    ("unet3d", {"size": 32, "width": 8}),
+)
+"""Models of the zoo, and their sizes, that take seconds rather than minutes."""
+
 
 @dataclass(frozen=True)
 class Case:
@@ -74,6 +81,19 @@ def standard_cases() -> list[Case]:
     """Return the cases of the folder that ``RANVIER_BENCH_MODELS`` names; none if it is unset."""
     folder = os.environ.get(FOLDER_VARIABLE)
     return cases_in(Path(folder)) if folder else []
+
+
+def short_cases(folder: Path) -> list[Case]:
+    """Write small models of the zoo to ``folder`` and return their cases."""
+    from ranvier.frontend import zoo
+    from ranvier.frontend.export import export, save_onnx
+
+    cases = []
+    for name, options in SHORT:
+        model = folder / f"{name}.onnx"
+        save_onnx(export(zoo.build(name, **options)), model)
+        cases.append(Case(name, model))
+    return cases
 
 
 def feed_of(case: Case, seed: int = 0) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from .results import CaseResult, EngineResult
 if TYPE_CHECKING:
     from rich.table import Table
 
-_COLUMNS = (
+COLUMNS = (
     "engine",
     ">median ms",
     ">best ms",
@@ -37,10 +37,11 @@ def comparison(result: CaseResult) -> Table:
         f"{result.case}, {threads} (cores {cores}; load {result.load[0]:.1f} to "
         f"{result.load[1]:.1f}; reference: {result.reference or 'none'})"
     )
-    return table(title, _COLUMNS, (_row(engine, result) for engine in result.engines))
+    return table(title, COLUMNS, (comparison_row(engine, result) for engine in result.engines))
 
 
-def _row(engine: EngineResult, result: CaseResult) -> Sequence[Any]:
+def comparison_row(engine: EngineResult, result: CaseResult) -> Sequence[Any]:
+    """Return the row of one engine, cells in the order of :data:`COLUMNS`."""
     error = "–" if engine.error is None else f"{engine.error:.1e}"
     if engine.status != "timed":
         return engine.engine, engine.status, "", "", "", "", "", error, "", engine.note
