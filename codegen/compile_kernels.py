@@ -37,35 +37,36 @@ def compile_kernels(functions: Mapping[str, Any], target: Mapping[str, Any]) -> 
     Raises:
         CompileError: a kernel cannot be compiled; the message names it.
     """
-    marked = {
-        name: function.with_attr("calling_conv", _C_FUNCTION)
-        for name, function in functions.items()
-    }
-    jobs = min(number_of_jobs(), len(marked))
+    jobs = min(number_of_jobs(), len(functions))
     if jobs < 2:
-        return {name: compile_function(name, f, target) for name, f in marked.items()}
+        return {name: compile_functions({name: f}, target) for name, f in functions.items()}
     with _pool(jobs) as pool:
         futures: dict[str, Future[bytes]] = {
-            name: pool.submit(compile_function, name, f, target) for name, f in marked.items()
+            name: pool.submit(compile_functions, {name: f}, target) for name, f in functions.items()
         }
         return {name: future.result() for name, future in futures.items()}
 
 
-def compile_function(name: str, function: Any, target: Mapping[str, Any]) -> bytes:
-    """Return the object file of one TIR function as ``name``.
+def compile_functions(functions: Mapping[str, Any], target: Mapping[str, Any]) -> bytes:
+    """Return one object file with TIR functions as C functions of their names.
 
     Raises:
         CompileError: TVM or LLVM refuses it.
     """
-    module = tvm.IRModule({tvm.ir.GlobalVar(name): function.with_attr("global_symbol", name)})
+    marked = {
+        tvm.ir.GlobalVar(name): function.with_attrs(
+            {"global_symbol": name, "calling_conv": _C_FUNCTION}
+        )
+        for name, function in functions.items()
+    }
     try:
-        built = tvm.compile(module, tvm.target.Target(target), tir_pipeline=PIPELINE)
+        built = tvm.compile(tvm.IRModule(marked), tvm.target.Target(target), tir_pipeline=PIPELINE)
         with TemporaryDirectory(prefix="ranvier-") as folder:
             path = Path(folder) / "object.o"
             built.mod.write_to_file(str(path), "o")
             return path.read_bytes()
     except Exception as error:
-        raise CompileError(f"{name} cannot be compiled: {error}") from error
+        raise CompileError(f"{', '.join(functions)} cannot be compiled: {error}") from error
 
 
 def number_of_jobs() -> int:

@@ -3,10 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-import tvm
 from tvm import tirx
 from tvm.script import tirx as T
 from tvm.script.ir_builder import IRBuilder
@@ -22,82 +22,177 @@ from ..runtime.program import (
     Step,
     WhileStep,
 )
+from .spmd import MAIN, argument, call
 
-_ALONE = (tirx.const(0, "int32"), tirx.const(1, "int32"))
-"""Thread and number of threads: the first of one."""
 _WINDOW = 1 << 62  # buffers are addressed by byte; their true sizes are the planner's matter
 
 
 def emit_main(program: Program) -> Any:
-    """Return the TIR function ``main(first, last, parameters, arena, inputs, outputs)``.
+    """Return the TIR function ``main(first, last, thread, threads, team, table)`` of a program.
 
+    It runs the top-level steps ``[first, last)`` on one of ``threads`` threads that are in it
+    at the same time; the table holds the addresses of parameters, arena, inputs and outputs.
     Kernels are C functions that the linker finds by name; host steps are left to the executor.
     """
     return _Main(program).build()
 
 
 class _Main:
+    """Builds ``main``.
+
+    A step whose kernels split their work runs on every thread, any other on thread 0 alone.
+    Steps are in order on one thread, so a barrier stands only between steps of which one at
+    least runs on several: ``pending`` says which kinds have run since the last barrier.
+    """
+
     def __init__(self, program: Program) -> None:
         self.program = program
         self.bases: dict[tuple[str, int], Any] = {}
+        self.parallel = {info.name for info in program.kernels if info.parallel}
+        self.pending: set[str] = set()
 
     def build(self) -> Any:
-        """Return ``main`` as a TIR function."""
+        """Return ``main`` as a TIR function.
+
+        It is not ``noalias``: other threads write what its conditions read.
+        """
         with IRBuilder() as builder, tb.prim_func(s_tir=True):
-            tb.func_name("main")
-            tb.func_attr({"tirx.noalias": True})
-            first = tb.arg("first", tirx.Var("first", tvm.ir.PrimType("int32")))
-            last = tb.arg("last", tirx.Var("last", tvm.ir.PrimType("int32")))
-            self._arguments()
+            tb.func_name(MAIN)
+            first, last, self.thread, self.threads = (
+                argument(name, "int32") for name in ("first", "last", "thread", "threads")
+            )
+            self.team = argument("team", "handle")
+            self._table(tb.arg("table", tb.handle("uint64")))
             for number, step in enumerate(self.program.steps):
                 if not isinstance(step, HostStep):
                     at = tirx.const(number, "int32")
                     with tb.If(tirx.And(first <= at, at < last)), tb.Then():
                         self._step(step, ())
+            # Thread 0 returns when all are done, whichever steps were asked for.
+            self._barrier()
         return builder.get()
 
-    def _arguments(self) -> None:
+    def _table(self, pointer: Any) -> None:
         spaces = [("parameter", 0), ("arena", 0)]
         spaces += [("input", k) for k in range(len(self.program.inputs))]
         spaces += [("output", k) for k in range(len(self.program.outputs))]
-        # All arguments come before the first declaration, which opens a frame of its own.
-        pointers = [tb.arg(f"{space}{index}", tb.handle("uint8")) for space, index in spaces]
-        for key, pointer in zip(spaces, pointers, strict=True):
-            self.bases[key] = tb.decl_buffer((_WINDOW,), "uint8", data=pointer)
+        table = tb.decl_buffer((len(spaces),), "uint64", data=pointer)
+        for number, key in enumerate(spaces):
+            base = T.reinterpret("handle", table[number])
+            self.bases[key] = tb.decl_buffer((_WINDOW,), "uint8", data=base)
+
+    # Who runs what
+
+    def _step(self, step: Step, trips: tuple[Any, ...]) -> None:
+        if not self._splits(step):
+            self._before("one")
+            with tb.If(self.thread == 0), tb.Then():
+                self._alone(step, trips)
+        elif isinstance(step, KernelStep):
+            self._before("all")
+            self._kernel(step, trips)
+        elif isinstance(step, LoopStep):
+            with self._body(), tb.serial(0, tirx.const(step.count, "int64")) as trip:
+                self._steps(step.body, (*trips, trip))
+        elif isinstance(step, BranchStep):
+            self._branch(step, trips)
+        elif isinstance(step, WhileStep):
+            self._while(step, trips)
+
+    def _splits(self, step: Step) -> bool:
+        if isinstance(step, KernelStep):
+            return step.kernel in self.parallel
+        if isinstance(step, BranchStep):
+            return any(map(self._splits, (*step.then_steps, *step.else_steps)))
+        return isinstance(step, LoopStep | WhileStep) and any(map(self._splits, step.body))
+
+    def _before(self, runs_on: str) -> None:
+        """Put a barrier before a step where an earlier one ran on another thread."""
+        if "all" in self.pending or (self.pending and runs_on == "all"):
+            self._barrier()
+        self.pending.add(runs_on)
+
+    def _barrier(self) -> None:
+        with tb.If(self.threads > 1), tb.Then():
+            call("ranvier_barrier", self.team, self.threads)
+        self.pending = set()
+
+    @contextmanager
+    def _body(self) -> Iterator[None]:
+        """Emit steps that may follow themselves."""
+        self.pending = {"one", "all"}
+        yield
+        self.pending = {"one", "all"}
 
     def _steps(self, steps: Sequence[Step], trips: tuple[Any, ...]) -> None:
         for step in steps:
             self._step(step, trips)
 
-    def _step(self, step: Step, trips: tuple[Any, ...]) -> None:
-        if isinstance(step, KernelStep):
-            arguments = [self._address(ref, trips) for ref in step.arguments]
-            tb.evaluate(T.call_extern("void", step.kernel, *arguments, *_ALONE))
-        elif isinstance(step, LoopStep):
-            with tb.serial(0, tirx.const(step.count, "int64")) as trip:
-                self._steps(step.body, (*trips, trip))
-        elif isinstance(step, BranchStep):
-            with tb.If(self._flag(step.condition, trips)):
-                with tb.Then():
-                    self._steps(step.then_steps, trips)
+    def _branch(self, step: BranchStep, trips: tuple[Any, ...]) -> None:
+        self._before("all")  # every thread reads the condition
+        read, after = self.pending, set()
+        with tb.If(self._flag(step.condition, trips)):
+            for frame, arm in ((tb.Then(), step.then_steps), (tb.Else(), step.else_steps)):
+                self.pending = set(read)
+                with frame:
+                    self._steps(arm, trips)
                     tb.evaluate(tirx.const(0, "int32"))
-                with tb.Else():
-                    self._steps(step.else_steps, trips)
-                    tb.evaluate(tirx.const(0, "int32"))
-        elif isinstance(step, WhileStep):
-            self._while(step, trips)
+                after |= self.pending
+        self.pending = after
 
     def _while(self, step: WhileStep, trips: tuple[Any, ...]) -> None:
         counter = self._scalar(step.iteration, trips, "int64")
-        zero, one = tirx.const(0, "int64"), tirx.const(1, "int64")
-        tb.buffer_store(counter, zero, [0])
-        go_on = self._flag(step.condition, trips)
-        if step.max_trips >= 0:
-            go_on = tirx.And(go_on, counter[0] < tirx.const(step.max_trips, "int64"))
-        with tb.While(go_on):
+        self._count(counter, tirx.const(0, "int64"))
+        with self._body(), tb.While(self._goes_on(step, counter, trips)):
             # A while loop is a loop level too; nothing moves with it, so its trips are zero.
-            self._steps(step.body, (*trips, zero))
-            tb.buffer_store(counter, counter[0] + one, [0])
+            self._steps(step.body, (*trips, tirx.const(0, "int64")))
+            self._count(counter, counter[0] + tirx.const(1, "int64"))
+
+    def _count(self, counter: Any, value: Any) -> None:
+        """Let one thread write the trip number, and all wait until it may be read."""
+        self._before("one")
+        with tb.If(self.thread == 0), tb.Then():
+            tb.buffer_store(counter, value, [0])
+        self._barrier()
+
+    # On one thread
+
+    def _alone(self, step: Step, trips: tuple[Any, ...]) -> None:
+        if isinstance(step, KernelStep):
+            self._kernel(step, trips)
+        elif isinstance(step, LoopStep):
+            with tb.serial(0, tirx.const(step.count, "int64")) as trip:
+                self._all_alone(step.body, (*trips, trip))
+        elif isinstance(step, BranchStep):
+            with tb.If(self._flag(step.condition, trips)):
+                for frame, arm in ((tb.Then(), step.then_steps), (tb.Else(), step.else_steps)):
+                    with frame:
+                        self._all_alone(arm, trips)
+        elif isinstance(step, WhileStep):
+            counter = self._scalar(step.iteration, trips, "int64")
+            zero, one = tirx.const(0, "int64"), tirx.const(1, "int64")
+            tb.buffer_store(counter, zero, [0])
+            with tb.While(self._goes_on(step, counter, trips)):
+                self._all_alone(step.body, (*trips, zero))
+                tb.buffer_store(counter, counter[0] + one, [0])
+
+    def _all_alone(self, steps: Sequence[Step], trips: tuple[Any, ...]) -> None:
+        for step in steps:
+            self._alone(step, trips)
+        tb.evaluate(tirx.const(0, "int32"))  # TIR has no empty body
+
+    # Calls and addresses
+
+    def _kernel(self, step: KernelStep, trips: tuple[Any, ...]) -> None:
+        arguments = [self._address(ref, trips) for ref in step.arguments]
+        arguments += [self.thread, self.threads]
+        call(step.kernel, *arguments)
+
+    def _goes_on(self, step: WhileStep, counter: Any, trips: tuple[Any, ...]) -> Any:
+        flag = self._flag(step.condition, trips)
+        if step.max_trips < 0:
+            return flag
+        return tirx.And(flag, counter[0] < tirx.const(step.max_trips, "int64"))
 
     def _flag(self, ref: BufferRef, trips: tuple[Any, ...]) -> Any:
         flag = self._scalar(ref, trips, "uint8")

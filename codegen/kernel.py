@@ -18,6 +18,7 @@ from .bindings import bind_lets
 from .lowering import Context, Tensor, lowering_of
 from .lowering.base import LOWERINGS
 from .lowering.storage import compute_dtype, decode, encode, is_rounded, storage_dtype
+from .split import is_split, split
 
 if TYPE_CHECKING:
     from .targets import Target
@@ -35,12 +36,14 @@ class Kernel:
             and two int32: the number of the calling thread and how many threads there are.
             ``None`` where ``code`` is there.
         scratch: bytes of each scratch buffer, which the caller places in the arena.
+        parallel: whether all threads call it and each does its part; else one calls it.
         key: digest of all that decides its code; empty if it is not to be cached.
         code: the ELF object file that defines it, if it has been compiled.
     """
 
     function: Any
     scratch: tuple[int, ...]
+    parallel: bool = False
     key: str = ""
     code: bytes = b""
 
@@ -60,7 +63,7 @@ def build_kernel(body: Graph, target: Target) -> Kernel:
     function = te.create_prim_func([*operands, *results, *scratch])
     function = target.schedule(function)
     sizes = tuple(_nbytes(t) for t in scratch)
-    return Kernel(with_pointers(function), sizes)
+    return Kernel(with_pointers(function), sizes, is_split(function))
 
 
 def _lower(body: Graph) -> tuple[list[Any], list[Any]]:
@@ -226,7 +229,7 @@ def with_pointers(function: Any) -> Any:
     ]
     team = [tirx.Var(name, tvm.ir.PrimType("int32")) for name in ("thread", "threads")]
     declared = [tirx.DeclBuffer(p, data=h) for p, h in zip(function.params, pointers, strict=True)]
-    body = tirx.SeqStmt([*declared, bind_lets(function.body)])
+    body = tirx.SeqStmt([*declared, split(bind_lets(function.body), *team)])
     return (
         tirx.PrimFunc([*pointers, *team], body, ret_type=function.ret_type)
         .with_attr("tirx.noalias", True)

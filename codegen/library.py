@@ -16,6 +16,7 @@ from ..ir.types import TensorType
 from ..runtime.program import KernelInfo
 from .cache import kernel_key
 from .kernel import Kernel, build_kernel, with_pointers
+from .split import is_split
 from .targets import Target
 
 _MAX_SOURCES = 32
@@ -40,7 +41,8 @@ class KernelLibrary:
             body = node.op.body
             name, kernel = self._make(text, lambda: build_kernel(body, self.target))
             self._known[text] = (name, kernel)
-            self.infos[name] = _describe(name, node, text)
+            info = _describe(name, node, text)
+            self.infos[name] = replace(info, parallel=kernel.parallel)
         self._note_source(self._known[text][0], node)
         return self._known[text]
 
@@ -50,7 +52,8 @@ class KernelLibrary:
         if key not in self._known:
             name, kernel = self._make(key, lambda: self._copy_kernel(nbytes))
             self._known[key] = (name, kernel)
-            self.infos[name] = KernelInfo(name, f"copy {nbytes} bytes", key, 0, 2 * nbytes)
+            label = f"copy {nbytes} bytes"
+            self.infos[name] = KernelInfo(name, label, key, 0, 2 * nbytes, parallel=kernel.parallel)
         return self._known[key]
 
     def _make(self, text: str, build: Callable[[], Kernel]) -> tuple[str, Kernel]:
@@ -70,7 +73,7 @@ class KernelLibrary:
         source = te.placeholder((nbytes,), "uint8", "source")
         result = te.compute((nbytes,), lambda i: source(i), "result")
         function = self.target.schedule(te.create_prim_func([source, result]))
-        return Kernel(with_pointers(function), ())
+        return Kernel(with_pointers(function), (), is_split(function))
 
     def _note_source(self, name: str, node: Node) -> None:
         info = self.infos[name]

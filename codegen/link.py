@@ -16,15 +16,16 @@ from tempfile import TemporaryDirectory
 from ..errors import UnsupportedError
 
 _EMULATION = {"x86_64": "elf_x86_64", "aarch64": "aarch64linux"}
+ENTRY_POINTS = ("ranvier_run", "ranvier_work", "ranvier_dismiss")
 _TIMEOUT_SECONDS = 300
 # Entry points alone are visible: kernels of equal names in two libraries never meet, and what no
 # kernel uses (TVM adds helpers to every object) is dropped.
-_VISIBLE = "{ global: __tvm_ffi_*; local: *; };\n"
+_VISIBLE = f"{{ global: {'; '.join(ENTRY_POINTS)}; local: *; }};\n"
 _OPTIONS = ("--build-id=none", "--gc-sections", "--strip-debug", "--no-undefined-version")
 
 
 def link_shared(objects: Mapping[str, bytes], library: Path, machine: str) -> None:
-    """Link object files into a shared library whose only visible symbols are TVM's entry points.
+    """Link object files into a shared library whose only visible symbols are its entry points.
 
     Args:
         objects: ELF object files by name.

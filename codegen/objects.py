@@ -29,7 +29,8 @@ def find_kernel(key: str) -> Kernel | None:
         # Compiled again and replaced: the cache holds nothing of its own.
         return None
     head, _, code = content.partition(b"\n")
-    return Kernel(None, tuple(json.loads(head)["scratch"]), key, code)
+    facts = json.loads(head)
+    return Kernel(None, tuple(facts["scratch"]), facts["parallel"], key, code)
 
 
 def keep_kernel(kernel: Kernel) -> None:
@@ -38,7 +39,7 @@ def keep_kernel(kernel: Kernel) -> None:
     Raises:
         CacheError: the cache cannot be written.
     """
-    head = json.dumps({"scratch": kernel.scratch}).encode()
+    head = json.dumps({"scratch": kernel.scratch, "parallel": kernel.parallel}).encode()
     content = head + b"\n" + kernel.code
     folder = object_folder(kernel.key)
     try:

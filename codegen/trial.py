@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tvm_ffi
 
 from ..ir.emitter import Emitter
 from ..ir.op import Op
 from ..ir.ops.fused import Fused
 from ..ir.types import Array, TensorType, numpy_dtype, type_of
+from ..runtime.native import Library, call_type
 from .assemble import assemble
 from .locations import ArenaBuffer
 from .targets import parse_target
@@ -39,12 +39,15 @@ def run_op(op: Op, arrays: Sequence[Array], target: str = "cpu") -> tuple[Array,
     assembly = assemble(graph, chosen, _apart)
     with tempfile.TemporaryDirectory() as folder:
         chosen.build(assembly.program, assembly.kernels, Path(folder))
-        main = tvm_ffi.load_module(str(Path(folder) / LIBRARY))["main"]
+        library = Library(Path(folder) / LIBRARY)
     results = tuple(_empty(v.type) for v in graph.outputs)
     arena = np.empty(assembly.program.arena_bytes + 64, np.uint8)
     inputs = [_aligned(np.ascontiguousarray(a)) for a in arrays]
     buffers = [arena[:0], arena[-arena.ctypes.data % 64 :], *inputs, *results]
-    main(0, len(assembly.program.steps), *(ctypes.c_void_p(b.ctypes.data) for b in buffers))
+    call: Any = call_type(len(buffers))()
+    call.last, call.threads = len(assembly.program.steps), 1
+    call.table[:] = [b.ctypes.data for b in buffers]
+    library.run(ctypes.addressof(call))
     return results
 
 

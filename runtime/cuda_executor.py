@@ -16,7 +16,7 @@ from .cuda_compile import compile_cuda
 from .cuda_device import Device
 from .cuda_launch import CudaLibrary, Launch
 from .dtypes import Array
-from .executor import num_slots
+from .executor import BoundRun, num_slots
 from .host import HostRunner
 from .program import (
     BranchStep,
@@ -101,7 +101,7 @@ class CudaExecutor:
                 self._step(step, (), number, slots)
             return self._results(slots)
 
-    def run_bound(self, arrays: Sequence[Array], results: Sequence[Array]) -> None:
+    def bind(self, arrays: Sequence[Array], results: Sequence[Array]) -> BoundRun:
         """Refuse: arrays of the host cannot be used by the GPU in place.
 
         Raises:

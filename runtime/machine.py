@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 import functools
+import os
 import platform
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import ArtifactError
 
 _CPUINFO = Path("/proc/cpuinfo")
+_TOPOLOGY = Path("/sys/devices/system/cpu")
+_CGROUP = Path("/sys/fs/cgroup/cpu.max")
 _ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
@@ -82,3 +86,31 @@ def require_machine(target: TargetInfo) -> None:
             f"{', '.join(missing)}, which this machine lacks; compile the model for this "
             "machine or for a lower level"
         )
+
+
+def usable_cores() -> int:
+    """Return how many processor cores this process may use, at least one.
+
+    Logical processors of one core count once; the affinity mask and a container's quota of
+    processor time are obeyed.
+    """
+    allowed = os.sched_getaffinity(0)
+    cores = {_core_of(cpu) for cpu in allowed}
+    return max(1, min(len(cores), _quota()))
+
+
+def _core_of(cpu: int) -> str:
+    """Return a text that names the core of a logical processor."""
+    try:
+        return (_TOPOLOGY / f"cpu{cpu}" / "topology" / "thread_siblings_list").read_text("ascii")
+    except OSError:
+        return str(cpu)
+
+
+def _quota() -> int:
+    """Return how many processors' time the control group may use, rounded up."""
+    try:
+        quota, period = _CGROUP.read_text("ascii").split()
+        return -(-int(quota) // int(period))
+    except (OSError, ValueError):  # no such file, or "max": no limit
+        return sys.maxsize

@@ -17,7 +17,7 @@ from .stages import Following, Result
 from .strict_json import decode, encode, parse_object
 from .weights import StoredTensor
 
-FORMAT = 1
+FORMAT = 2
 """Version of the artifact format; raised when a reader of the old one would go wrong."""
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\Z", re.ASCII)

@@ -281,6 +281,7 @@ class KernelInfo:
         flops: floating point operations of one call.
         bytes: bytes read and written by one call.
         sources: names of the model's nodes that it computes.
+        parallel: whether all threads call it and each does its part; else one calls it.
     """
 
     name: str
@@ -289,6 +290,7 @@ class KernelInfo:
     flops: int
     bytes: int
     sources: tuple[str, ...] = ()
+    parallel: bool = False
 
 
 @dataclass(frozen=True)
@@ -318,9 +320,9 @@ class Check:
 class Program:
     """One specialisation of a model: concrete shapes, fixed values of shape-like inputs.
 
-    The library's ``main(first, last, params, arena, inputs..., outputs...)`` executes the
-    top-level steps ``[first, last)`` and skips host steps. It takes a pointer for every
-    input and output; those that are host objects (a slot is given) get null.
+    The library's ``main(first, last, thread, threads, team, table)`` executes the top-level
+    steps ``[first, last)`` and skips host steps. The table holds the addresses of parameters,
+    arena, every input and every output; those that are host objects (a slot is given) are null.
 
     Attributes:
         inputs: what ``run`` takes.
@@ -365,6 +367,11 @@ class Program:
             ArtifactError: anything is missing, unknown, of the wrong type or out of range.
         """
         return decode(cls, data, where)
+
+    @property
+    def is_parallel(self) -> bool:
+        """Whether more than one thread finds work in it."""
+        return any(info.parallel for info in self.kernels)
 
     def input_slot(self, index: int) -> int | None:
         """The host slot of an input, ``None`` if it is a buffer."""

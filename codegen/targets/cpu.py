@@ -12,12 +12,13 @@ from typing import Any
 from ...errors import TargetError
 from ...runtime.machine import TargetInfo, cpu_features, this_arch
 from ...runtime.program import Program
-from ..compile_kernels import compile_function, compile_kernels
+from ..compile_kernels import compile_functions, compile_kernels
 from ..emit import emit_main
 from ..kernel import Kernel
 from ..link import link_shared
 from ..objects import find_kernel, keep_kernel
 from ..schedules.cpu import schedule_cpu
+from ..spmd import MAIN, spmd_functions
 from .base import LIBRARY, Target
 
 _X86_LEVELS: dict[str, tuple[str, ...]] = {
@@ -81,7 +82,8 @@ class CpuTarget(Target):
         """Compile ``main`` and what is new of the kernels, and link all as a shared library."""
         target = self._tvm()
         # First and alone, because LLVM must not be set up by two threads at once.
-        objects = {"main": compile_function("main", emit_main(program), target)}
+        functions = {MAIN: emit_main(program)} | spmd_functions(self.machine)
+        objects = {"main": compile_functions(functions, target)}
         missing = {n: k.function for n, k in kernels.items() if not k.code}
         fresh = compile_kernels(missing, target)
         for name, code in fresh.items():
