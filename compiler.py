@@ -84,7 +84,7 @@ class Session(RuntimeSession):
     Args:
         model: an ONNX model (path, bytes or ``ModelProto``), a canonical graph, an artifact, or
             the path of one.
-        threads: processor threads; kernels of this release use one.
+        threads: processor threads that a run uses; ``None`` for one a processor core.
         target: what to compile a model for.
         accuracy: as for :func:`compile`.
     """

@@ -171,7 +171,7 @@ def _measure(name: str, feed: Mapping[str, Array], shown: Progress) -> tuple[Row
     shown.say(f"{name}: compiling")
     start = time.perf_counter()
     compiler = Compiler(path, observe=lambda p, *_: shown.say(f"{name}: {p.name}"))
-    session = Session(compiler.ahead({key: array.shape for key, array in feed.items()}))
+    session = Session(compiler.ahead({k: array.shape for k, array in feed.items()}), threads=1)
     compile_seconds = time.perf_counter() - start
     shown.say(f"{name}: running")
     (result,) = session.run(None, feed)

@@ -22,7 +22,7 @@ _FILE = click.Path(path_type=Path)
 @model_argument
 @click.option("--inputs", type=_FILE, required=True, metavar="FILE.npz", help="Arrays by name.")
 @click.option("--outputs", type=_FILE, required=True, metavar="FILE.npz", help="Where results go.")
-@click.option("--threads", type=int, help="Processor threads; this release uses one.")
+@click.option("--threads", type=int, help="Processor threads; default: one a core.")
 @target_option
 def command(model: Path, inputs: Path, outputs: Path, threads: int | None, target: str) -> Output:
     """Run MODEL (an ONNX file or an artifact) on arrays and write its outputs.

@@ -117,7 +117,7 @@ class Artifact:
         """Return which inputs' values are compiled in, for every way there is for these types."""
         found = [
             tuple(n for n, value in enumerate(k.values) if value)
-            for k in self._loaders
+            for k in self.keys  # a copy: another thread may add to it
             if k.stage == stage and k.types == types
         ]
         return list(dict.fromkeys(found))

@@ -62,9 +62,12 @@ def test_run_refuses_wrong_inputs_and_writes_nothing(
     assert not (tmp_path / "o.npz").exists()
 
 
-def test_run_refuses_more_threads(ranvier: Any, model: Path, inputs: Path, tmp_path: Path) -> None:
-    words = ("--inputs", inputs, "--outputs", tmp_path / "o.npz", "--threads", 4)
-    assert "run on one thread" in ranvier("run", model, *words).err
+def test_run_uses_the_given_threads(
+    ranvier: Any, model: Path, inputs: Path, tmp_path: Path
+) -> None:
+    words = ("--inputs", inputs, "--outputs", tmp_path / "o.npz", "--threads")
+    assert ranvier("run", model, *words, 3).code == 0
+    assert "threads must be a positive number" in ranvier("run", model, *words, 0).err
 
 
 # compile and inspect

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,7 +18,7 @@ import pytest
 import tvm
 
 from agreement import assert_agree
-from ranvier.errors import ArtifactError, ExecutionError, InputError, UnsupportedError
+from ranvier.errors import ArtifactError, ExecutionError, InputError
 from ranvier.runtime import (
     Artifact,
     ModelInfo,
@@ -84,12 +85,9 @@ def test_unknown_output_suggests_a_name(session: Session, x: Any) -> None:
         session.run("z", {"x": x})
 
 
-@pytest.mark.parametrize(
-    ("threads", "error"),
-    [(2, UnsupportedError), (0, InputError), (-1, InputError), ("2", InputError)],
-)
-def test_other_numbers_of_threads_are_refused(artifact: Artifact, threads: Any, error: Any) -> None:
-    with pytest.raises(error, match="threads"):
+@pytest.mark.parametrize("threads", [0, -1, 257, True, 2.0, "2"])
+def test_what_is_no_number_of_threads_is_refused(artifact: Artifact, threads: Any) -> None:
+    with pytest.raises(InputError, match=r"threads must be .* found"):
         Session(artifact, threads=threads)
 
 
@@ -162,6 +160,43 @@ def test_threads_that_meet_a_new_shape_compile_it_once(
     assert asked == [""]
     for result in results:
         assert_agree(result, expected(x))
+
+
+def test_other_runs_go_on_while_a_new_shape_is_compiled(
+    artifact: Artifact, specialisation: Specialisation, x: Any
+) -> None:
+    asked, answered = threading.Event(), threading.Event()
+
+    def specialise(stage: str, arrays: Sequence[Any]) -> Specialisation:
+        asked.set()
+        assert answered.wait(30)
+        return specialisation
+
+    session = Session(artifact, specialise=specialise)
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(session.run, None, {"x": np.zeros((5, 3), np.float32)})
+        assert asked.wait(30)
+        assert_agree(session.run(None, {"x": x}), expected(x))
+        assert_agree(session.run(None, {"x": x + 1}), expected(x + 1))
+        answered.set()
+        assert isinstance(other.exception(30), ArtifactError)
+
+
+def test_checks_stay_when_inputs_were_met_before(session: Session, x: Any) -> None:
+    for _ in range(2):
+        assert_agree(session.run(None, {"x": x}), expected(x))
+        with pytest.raises(InputError, match="expected float32"):
+            session.run(None, {"x": x.astype(np.float64)})
+        with pytest.raises(InputError, match="dimension 1 must be 3, is 2"):
+            session.run(None, {"x": x[:, :2]})
+        with pytest.raises(InputError, match="unexpected input 'y'"):
+            session.run(None, {"y": x})
+        with pytest.raises(InputError, match="masked array"):
+            session.run(None, {"x": np.ma.masked_less(x, 0)})
+        with pytest.raises(InputError, match="expected a NumPy array"):
+            session.run(None, {"x": x.tolist()})
+        assert_agree(session.run(["z"], {"x": x}), expected(x)[1:])
+        assert_agree(session.run(None, {"x": x.astype(">f4")}), expected(x))
 
 
 def test_a_compiler_that_gives_another_shape_is_found_out(
