@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import threading
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
@@ -121,14 +122,17 @@ class Executor:
         for k in self._hidden:
             frame.set_output(k, *allocate(self._outputs[k].dims, self._outputs[k].dtype))
 
+        turn = threading.Lock()
+
         def run() -> None:
-            lent = self._take()
-            frame.set_arena(lent.arena)
-            try:
-                self._execute(frame, self._segments)
-            finally:
-                self._frames.append(lent)
-            self._check(frame)
+            with turn:  # workers read the frame of a run until its end
+                lent = self._take()
+                frame.set_arena(lent.arena)
+                try:
+                    self._execute(frame, self._segments)
+                finally:
+                    self._frames.append(lent)
+                self._check(frame)
 
         return run
 

@@ -182,7 +182,7 @@ class Session:
     def run_bound(self) -> None:
         """Run from the bound inputs to the bound outputs without copying or allocating.
 
-        Not for several threads at once: they would share the bound arrays.
+        Several threads take turns, as they share the bound arrays.
 
         Raises:
             InputError: an input or output is not bound, or their shapes do not fit.

@@ -26,7 +26,7 @@ from ranvier.codegen.targets import parse_target
 from ranvier.compiler import build_canonical
 from ranvier.errors import ExecutionError
 from ranvier.ir import interpret, parse_graph
-from ranvier.runtime import machine
+from ranvier.runtime import aligned_empty, machine
 from ranvier.runtime.executor import Executor
 from ranvier.runtime.team import Workers, thread_count
 
@@ -263,6 +263,25 @@ def test_a_second_run_works_alone_while_the_first_has_the_workers() -> None:
         np.testing.assert_array_equal(result, value)
     team.give_back()
     assert workers.borrow(executor._library) is team
+
+
+def test_callers_of_a_bound_run_take_turns() -> None:
+    built = built_from(STRAIGHT)
+    executor = on(2, built)
+    inputs = [aligned_empty((96, 1024), np.float32) for _ in range(2)]
+    for seed, array in enumerate(inputs):
+        array[...] = rows(seed, 96, 1024)
+    expected = executor.run(inputs)
+    results = [aligned_empty(value.shape, value.dtype) for value in expected]
+    run = executor.bind(inputs, results)
+
+    def all_of_them() -> None:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda _: run(), range(40)))
+
+    in_time(all_of_them)
+    for result, value in zip(results, expected, strict=True):
+        np.testing.assert_array_equal(result, value)
 
 
 def test_workers_are_there_for_the_run_after_a_failure(monkeypatch: Any) -> None:
