@@ -214,7 +214,7 @@ def target_ready(graph: Graph, target: Target, observe: Observer | None = None) 
         "recognise-composites": {"attention": "attention" in keep},
         "expand-composites": {"keep": keep},
         "partition": {"supports": supports},
-        "fuse": {"supports": supports},
+        "fuse": {"supports": supports, "join_in_place": target.unit is not None},
     }
     return run_passes(graph, (*CANONICAL, *TARGET_READY), options=options, observe=observe)
 

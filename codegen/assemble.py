@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from ..ir.graph import Graph, Node, Value
 from ..ir.ops.control import Branch, Scan, WhileLoop
 from ..ir.ops.fused import Fused, is_compiled
-from ..ir.printer import digest, print_graph
-from ..ir.types import Array, TensorType, dtype_name, numpy_dtype
+from ..ir.printer import print_graph
+from ..ir.types import Array
 from ..runtime.program import (
     BranchStep,
     BufferOperand,
@@ -21,7 +20,6 @@ from ..runtime.program import (
     HostStep,
     KernelStep,
     LoopStep,
-    Parameter,
     Program,
     SlotOperand,
     Step,
@@ -31,14 +29,16 @@ from ..runtime.program import (
 )
 from .kernel import Kernel
 from .library import KernelLibrary, host_graph
-from .locations import Arena, HostSlot, Location, Planner
+from .locations import HostSlot, Location, Planner
+from .memory import Laid, Memory, Place, dims, dtype, in_buffer, itemsize, nbytes
+from .placement import concatenation_axis, is_concatenation
 from .targets import Target
+from .templates import Plan
+from .views import View
 
 Resolve = Callable[[Location], BufferRef]
 Draft = Callable[[Resolve], Step]
-Place = Location | HostSlot
 
-_ALIGNMENT = 64
 _INLINE_HOST_ELEMENTS = 64
 
 
@@ -67,21 +67,15 @@ def assemble(
     """
     assembler = _Assembler(graph, target)
     program = assembler.program(planner, checks)
-    return Assembly(program, assembler.library.kernels, assembler.weights)
+    return Assembly(program, assembler.library.kernels, assembler.memory.weights)
 
 
 class _Assembler:
     def __init__(self, graph: Graph, target: Target) -> None:
         self.graph = graph
         self.library = KernelLibrary(target)
-        self.arena = Arena()
-        # Of the graph or region being walked; regions are closed, so each has its own.
-        self.places: dict[Value, Place] = {}
-        self.arrays: Mapping[str, Array] = graph.parameters
-        self.parameters: dict[str, Parameter] = {}
-        self.weights: dict[str, Array] = {}
-        self.parameter_bytes = 0
-        self.slots = 0
+        self.memory = Memory(graph, target.unit)
+        self.arena = self.memory.arena
 
     # The whole
 
@@ -89,7 +83,9 @@ class _Assembler:
         """Walk the graph and return its program."""
         graph = self.graph
         for k, value in enumerate(graph.inputs):
-            self.places[value] = Location("input", k) if in_buffer(value) else self._slot()
+            self.memory.scope.places[value] = (
+                Location("input", k) if in_buffer(value) else self.memory.slot()
+            )
         homes: dict[Value, Place] = {}
         produced = {v for node in graph.nodes for v in node.outputs}
         for k, value in enumerate(graph.outputs):
@@ -98,14 +94,15 @@ class _Assembler:
         drafts = self._body(graph, homes, 0)
         output_slots = [self._deliver(k, v, homes, drafts) for k, v in enumerate(graph.outputs)]
         input_slots = [
-            p.number if isinstance(p := self.places[v], HostSlot) else None for v in graph.inputs
+            p.number if isinstance(p := self.memory.scope.places[v], HostSlot) else None
+            for v in graph.inputs
         ]
         resolve, arena_bytes = self.arena.place(planner)
         return Program(
             inputs=tuple(value_spec(v.name, v.type) for v in graph.inputs),
             outputs=tuple(value_spec(v.name, v.type) for v in graph.outputs),
-            parameters=tuple(self.parameters.values()),
-            parameter_bytes=self.parameter_bytes,
+            parameters=tuple(self.memory.parameters.values()),
+            parameter_bytes=self.memory.parameter_bytes,
             arena_bytes=arena_bytes,
             steps=tuple(draft(resolve) for draft in drafts),
             kernels=tuple(self.library.infos.values()),
@@ -118,11 +115,11 @@ class _Assembler:
         self, k: int, value: Value, homes: dict[Value, Place], drafts: list[Draft]
     ) -> int | None:
         """Copy a graph output that is not already in its place; return its host slot if any."""
-        place = self._place_of(value)
+        place = self.memory.place_of(value)
         if isinstance(place, HostSlot):
             return place.number
         if homes.get(value) != Location("output", k):
-            self._copy(drafts, place, Location("output", k), _nbytes(value))
+            self._copy(drafts, place, Location("output", k), nbytes(value))
         return None
 
     # Bodies
@@ -133,7 +130,7 @@ class _Assembler:
         for node in graph.nodes:
             for value in node.outputs:
                 if value in homes:
-                    self.places[value] = homes[value]
+                    self.memory.scope.places[value] = homes[value]
             self._node(node, drafts, depth)
         return drafts
 
@@ -152,16 +149,83 @@ class _Assembler:
             raise node.op.error("has no form in a program")
 
     def _kernel(self, node: Node, drafts: list[Draft]) -> None:
-        if all(_nbytes(v) == 0 for v in node.outputs):
+        if all(nbytes(v) == 0 for v in node.outputs):
             for value in node.outputs:
-                self._result(value)
+                self.memory.result(value)
             return
-        name, kernel = self.library.group(node)
+        if is_concatenation(node) and self._concatenation(node, drafts):
+            return
+        plan = self.memory.scope.plans.get(node.outputs[0])
         self.arena.clock += 1
-        places = [self._buffer_of(v) for v in node.inputs]
-        places += [self._result(v) for v in node.outputs]
+        operands = [self._operand_of(node, k, plan, drafts) for k in range(len(node.inputs))]
+        results = [self._laid_out(v, drafts) for v in node.outputs]
+        target = results[0]
+        if plan is not None and not plan.result.accepts(target[1]):
+            results = [self.memory.temporary(node.outputs[0], plan.result)]
+        self.arena.clock += 1
+        laid = [*operands, *results]
+        name, kernel = self.library.group(node, plan, tuple(view for _, view in laid))
+        places = [place for place, _ in laid]
         places += [self.arena.allocate(n) for n in kernel.scratch]
         self._call(drafts, name, places)
+        if results[0] != target:
+            self._convert(drafts, node.outputs[0], results[0], target)
+
+    def _operand_of(self, node: Node, number: int, plan: Plan | None, drafts: list[Draft]) -> Laid:
+        """Return where an operand lies, rearranged first if the plan asks for it."""
+        value = node.inputs[number]
+        if plan is None:
+            return self.memory.operand(value)
+        if number in plan.packings:
+            return self.memory.packed(value, plan.packings[number])
+        request = plan.operands[number]
+        laid = self.memory.operand(value)
+        if request.accepts(laid[1]):
+            return laid
+        known = self.memory.scope.converted.get((value, request))
+        if known is None:
+            known = self.memory.temporary(value, request)
+            self._clear(drafts, value, known)
+            self._convert(drafts, value, laid, known)
+            self.memory.scope.converted[value, request] = known
+        return known
+
+    def _concatenation(self, node: Node, drafts: list[Draft]) -> bool:
+        """Write the operands into the result, unless they lie there already."""
+        home = self.memory.scope.homes.get(node.output)
+        if home is None:
+            return False
+        self.arena.clock += 1
+        place, view = self._laid_out(node.output, drafts)
+        axis, start = concatenation_axis(node), 0
+        for part in node.inputs:
+            step = start * view.strides[axis] * itemsize(part)
+            target = replace(place, offset=place.offset + step), View(dims(part), view.strides)
+            source = self.memory.operand(part)
+            if source[0] != target[0]:
+                self._convert(drafts, part, source, target)
+            start += dims(part)[axis]
+        return True
+
+    def _convert(self, drafts: list[Draft], value: Value, source: Laid, target: Laid) -> None:
+        if nbytes(value) == 0:
+            return
+        name, _ = self.library.convert(dtype(value), source[1], target[1])
+        self.arena.clock += 1
+        self._call(drafts, name, (source[0], target[0]))
+
+    def _clear(self, drafts: list[Draft], value: Value, laid: Laid) -> None:
+        """Zero what lies around a tensor whose memory has just become its own."""
+        if laid[1].halo:
+            name, _ = self.library.clear_halo(dtype(value), laid[1])
+            self._call(drafts, name, (laid[0],))
+
+    def _laid_out(self, value: Value, drafts: list[Draft]) -> Laid:
+        """Return where a kernel's result goes, in memory that is ready for it."""
+        laid, around = self.memory.laid_out(value)
+        if around is not None:
+            self._clear(drafts, value, around)
+        return laid
 
     def _call(self, drafts: list[Draft], name: str, places: Sequence[Location]) -> None:
         for place in places:
@@ -177,11 +241,13 @@ class _Assembler:
 
     def _host(self, node: Node, drafts: list[Draft]) -> None:
         self.arena.clock += 1
-        constants = {v.name: self.arrays[v.name] for v in node.inputs if self._is_inline(v)}
+        constants = {
+            v.name: self.memory.scope.arrays[v.name] for v in node.inputs if self._is_inline(v)
+        }
         graph = host_graph(node, constants)
         text = print_graph(graph, inline=1 << 62)
-        inputs = [self._operand(v, self._place_of(v)) for v in graph.inputs]
-        outputs = [self._operand(v, self._result_place(v)) for v in node.outputs]
+        inputs = [self._operand(v, self.memory.place_of(v)) for v in graph.inputs]
+        outputs = [self._operand(v, self.memory.result_place(v)) for v in node.outputs]
         drafts.append(
             lambda resolve: HostStep(
                 text, tuple(f(resolve) for f in inputs), tuple(f(resolve) for f in outputs)
@@ -189,7 +255,7 @@ class _Assembler:
         )
 
     def _is_inline(self, value: Value) -> bool:
-        array = self.arrays.get(value.name)
+        array = self.memory.scope.arrays.get(value.name)
         return array is not None and (array.dtype == object or array.size <= _INLINE_HOST_ELEMENTS)
 
     def _operand(self, value: Value, place: Place) -> Callable[[Resolve], HostOperand]:
@@ -205,40 +271,40 @@ class _Assembler:
 
     def _scan(self, node: Node, op: Scan, drafts: list[Draft], depth: int) -> None:
         split = op.num_carried + op.num_scanned
-        states = [self._result(v) for v in node.outputs[: op.num_carried]]
-        stacked = [self._result(v) for v in node.outputs[op.num_carried :]]
-        sources = [self._buffer_of(v) for v in node.inputs]
+        states = [self.memory.result(v) for v in node.outputs[: op.num_carried]]
+        stacked = [self.memory.result(v) for v in node.outputs[op.num_carried :]]
+        sources = [self.memory.buffer_of(v) for v in node.inputs]
         for source, state, value in zip(sources, states, node.inputs, strict=False):
-            self._copy(drafts, source, state, _nbytes(value))
+            self._copy(drafts, source, state, nbytes(value))
         start = self._open()
         formal = op.body.inputs
         slices = [
-            source.moving(depth, _nbytes(value))
+            source.moving(depth, nbytes(value))
             for value, source in zip(
                 formal[op.num_carried : split], sources[op.num_carried : split], strict=True
             )
         ]
         columns = [
-            place.moving(depth, _nbytes(v))
+            place.moving(depth, nbytes(v))
             for place, v in zip(stacked, op.body.outputs[op.num_carried :], strict=True)
         ]
-        with self._region(op.body, (*states, *slices, *sources[split:])):
+        with self.memory.region(op.body, (*states, *slices, *sources[split:])):
             steps = self._loop_body(op.body, formal[: op.num_carried], states, columns, depth)
         self._close(start, (*states, *stacked))
         drafts.append(lambda resolve: LoopStep(op.length, tuple(s(resolve) for s in steps)))
 
     def _while(self, node: Node, op: WhileLoop, drafts: list[Draft], depth: int) -> None:
-        states = [self._result(v) for v in node.outputs]
-        sources = [self._buffer_of(v) for v in node.inputs]
+        states = [self.memory.result(v) for v in node.outputs]
+        sources = [self.memory.buffer_of(v) for v in node.inputs]
         condition, iteration = self.arena.allocate(1), self.arena.allocate(8)
         self._copy(drafts, sources[0], condition, 1)
         for source, state, value in zip(sources[1:], states, node.outputs, strict=False):
-            self._copy(drafts, source, state, _nbytes(value))
+            self._copy(drafts, source, state, nbytes(value))
         start = self._open()
         for place in (condition, iteration):
             self.arena.touch(place)
         formal, count = op.body.inputs, 1 + len(states)
-        with self._region(op.body, (iteration, *states, *sources[count:])):
+        with self.memory.region(op.body, (iteration, *states, *sources[count:])):
             # The condition is a state like the others: the body computes its next value.
             carried = (None, *formal[1:count])
             steps = self._loop_body(op.body, carried, [condition, *states], [], depth)
@@ -269,27 +335,27 @@ class _Assembler:
         drafts = self._body(body, homes, depth + 1)
         for value, column in zip(body.outputs[len(states) :], columns, strict=True):
             if homes.get(value) != column:
-                self._copy(drafts, self._buffer_of(value), column, _nbytes(value))
+                self._copy(drafts, self.memory.buffer_of(value), column, nbytes(value))
         pending = []
         for value, name, state in zip(body.outputs, formal, states, strict=False):
-            source = self._buffer_of(value)
+            source = self.memory.buffer_of(value)
             if value is not name and value in formal:
                 # A state that takes another state's old value must read it before it changes.
-                source = self.arena.allocate(_nbytes(value))
-                self._copy(drafts, self._buffer_of(value), source, _nbytes(value))
-            pending.append((source, state, _nbytes(value)))
-        for source, state, nbytes in pending:
-            self._copy(drafts, source, state, nbytes)
+                source = self.arena.allocate(nbytes(value))
+                self._copy(drafts, self.memory.buffer_of(value), source, nbytes(value))
+            pending.append((source, state, nbytes(value)))
+        for source, state, size in pending:
+            self._copy(drafts, source, state, size)
         return drafts
 
     def _branch(self, node: Node, op: Branch, drafts: list[Draft], depth: int) -> None:
-        condition = self._buffer_of(node.inputs[0])
-        results = [self._result(v) for v in node.outputs]
-        sources = [self._buffer_of(v) for v in node.inputs[1:]]
+        condition = self.memory.buffer_of(node.inputs[0])
+        results = [self.memory.result(v) for v in node.outputs]
+        sources = [self.memory.buffer_of(v) for v in node.inputs[1:]]
         start = self._open()
         arms = []
         for body in (op.then_body, op.else_body):
-            with self._region(body, sources):
+            with self.memory.region(body, sources):
                 arms.append(self._arm(body, results, depth))
         self._close(start, (condition, *results, *sources))
         then_steps, else_steps = arms
@@ -310,7 +376,7 @@ class _Assembler:
         drafts = self._body(body, homes, depth)
         for value, place in zip(body.outputs, results, strict=True):
             if homes.get(value) != place:
-                self._copy(drafts, self._buffer_of(value), place, _nbytes(value))
+                self._copy(drafts, self.memory.buffer_of(value), place, nbytes(value))
         return drafts
 
     def _open(self) -> int:
@@ -323,72 +389,6 @@ class _Assembler:
         for place in held:
             self.arena.touch(place)
         self.arena.close_loop(start)
-
-    @contextmanager
-    def _region(self, body: Graph, arguments: Sequence[Location]) -> Iterator[None]:
-        """Within the block, names are those of ``body``."""
-        before = self.places, self.arrays
-        self.places = dict(zip(body.inputs, arguments, strict=True))
-        self.arrays = body.parameters
-        try:
-            yield
-        finally:
-            self.places, self.arrays = before
-
-    # Places
-
-    def _slot(self) -> HostSlot:
-        self.slots += 1
-        return HostSlot(self.slots - 1)
-
-    def _place_of(self, value: Value) -> Place:
-        place = self.places.get(value)
-        if place is None:
-            place = self._parameter(value)
-        return place
-
-    def _buffer_of(self, value: Value) -> Location:
-        place = self._place_of(value)
-        assert isinstance(place, Location), f"%{value.name} is not in a buffer"
-        self.arena.touch(place)
-        return place
-
-    def _result_place(self, value: Value) -> Place:
-        return (
-            self._result(value) if in_buffer(value) else self.places.setdefault(value, self._slot())
-        )
-
-    def _result(self, value: Value) -> Location:
-        if value not in self.places:
-            self.places[value] = self.arena.allocate(_nbytes(value))
-        place = self.places[value]
-        assert isinstance(place, Location)
-        return place
-
-    def _parameter(self, value: Value) -> Location:
-        """Place a parameter in the blob when it is first read."""
-        array = self.arrays[value.name]
-        name = digest(array)[:32]
-        if name not in self.parameters:
-            spec = TensorSpec(name, dtype_name(array.dtype), tuple(map(int, array.shape)))
-            self.parameters[name] = Parameter(name, self.parameter_bytes, spec)
-            self.parameter_bytes += -(-spec.nbytes // _ALIGNMENT) * _ALIGNMENT
-            self.weights[name] = array
-        place = Location("parameter", offset=self.parameters[name].offset)
-        self.places[value] = place
-        return place
-
-
-def in_buffer(value: Value) -> bool:
-    """Whether a value lives in a buffer: a static tensor of numbers."""
-    return (
-        isinstance(value.type, TensorType) and value.type.is_static and value.type.dtype != "string"
-    )
-
-
-def _nbytes(value: Value) -> int:
-    assert isinstance(value.type, TensorType)
-    return value.type.size * numpy_dtype(value.type.dtype).itemsize
 
 
 def _if_any(slots: Sequence[int | None]) -> tuple[int | None, ...]:

@@ -14,6 +14,7 @@ from ..runtime.program import Program
 from .assemble import assemble
 from .cache import cache_key, cached
 from .locations import Planner
+from .packing import Packing
 from .targets import Target
 from .targets.base import LIBRARY
 
@@ -69,10 +70,14 @@ def build(
 def _weights(graph: Graph, names: set[str], digests: Digests) -> dict[str, Array]:
     """Return the arrays of ``graph`` and its regions whose digests are among ``names``."""
     found: dict[str, Array] = {}
+    wanted: dict[str, list[tuple[str, str]]] = {}
+    for name in names:
+        stem, _, packing = name.partition("-")
+        wanted.setdefault(stem, []).append((name, packing))
     for array in _arrays(graph):
-        name = digests(array)[:32]
-        if name in names:
-            found[name] = array
+        for name, packing in wanted.get(digests(array)[:32], ()):
+            if name not in found:
+                found[name] = Packing.parse(packing)(array) if packing else array
     return found
 
 

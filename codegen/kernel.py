@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import tvm
 from tvm import te, tirx
+from tvm_ffi.structural import structural_map
 
 from ..errors import RanvierError, UnsupportedError
 from ..ir.graph import Graph, Node, Value
@@ -19,6 +20,7 @@ from .lowering import Context, Tensor, lowering_of
 from .lowering.base import LOWERINGS
 from .lowering.storage import compute_dtype, decode, encode, is_rounded, storage_dtype
 from .split import is_split, split
+from .views import Strides, View
 
 if TYPE_CHECKING:
     from .targets import Target
@@ -48,12 +50,13 @@ class Kernel:
     code: bytes = b""
 
 
-def build_kernel(body: Graph, target: Target) -> Kernel:
+def build_kernel(body: Graph, target: Target, views: Sequence[View] = ()) -> Kernel:
     """Lower and schedule one group for ``target``.
 
     Args:
         body: the group; every value is a static tensor of numbers.
         target: what it is scheduled for.
+        views: how operands and results lie in memory; by themselves if not given.
 
     Raises:
         UnsupportedError: an op or element type has no lowering.
@@ -61,9 +64,10 @@ def build_kernel(body: Graph, target: Target) -> Kernel:
     operands, results = _lower(body)
     scratch = _intermediates(operands, results)
     function = te.create_prim_func([*operands, *results, *scratch])
-    function = target.schedule(function)
+    strides = [None if v.is_row_major else v.strides for v in views]
+    function = target.schedule(function, strides)
     sizes = tuple(_nbytes(t) for t in scratch)
-    return Kernel(with_pointers(function), sizes, is_split(function))
+    return Kernel(with_pointers(function, strides), sizes, is_split(function))
 
 
 def _lower(body: Graph) -> tuple[list[Any], list[Any]]:
@@ -218,18 +222,31 @@ def _itemsize(dtype: str) -> int:
     return 1 if dtype == "bool" else int("".join(c for c in dtype if c.isdigit())) // 8
 
 
-def with_pointers(function: Any) -> Any:
+def with_pointers(function: Any, strides: Sequence[Strides] = ()) -> Any:
     """Return the function taking raw pointers instead of DLTensors, for direct calls.
 
     Two int32 arguments follow the pointers: the number of the calling thread, and how many
     threads call the function.
+
+    Args:
+        function: operands, results and scratch as buffers.
+        strides: of the first buffers, in elements; ``None`` for those that lie by themselves.
     """
-    pointers = [
-        tirx.Var(f"p{k}", tvm.ir.PointerType(p.ty.dtype)) for k, p in enumerate(function.params)
-    ]
+    buffers = list(function.params)
+    body = function.body
+    known: dict[Any, Any] = {}
+    for k, wanted in enumerate(strides):
+        if wanted is not None:
+            old = buffers[k]
+            steps = [tirx.const(s, "int32") for s in wanted]
+            buffers[k] = tirx.decl_buffer(old.shape, old.ty.dtype, old.name, strides=steps)
+            known[old] = buffers[k]
+    if known:
+        body = structural_map(body, (tirx.Buffer, lambda b: known.get(b, b)))
+    pointers = [tirx.Var(f"p{k}", tvm.ir.PointerType(p.ty.dtype)) for k, p in enumerate(buffers)]
     team = [tirx.Var(name, tvm.ir.PrimType("int32")) for name in ("thread", "threads")]
-    declared = [tirx.DeclBuffer(p, data=h) for p, h in zip(function.params, pointers, strict=True)]
-    body = tirx.SeqStmt([*declared, split(bind_lets(function.body), *team)])
+    declared = [tirx.DeclBuffer(p, data=h) for p, h in zip(buffers, pointers, strict=True)]
+    body = tirx.SeqStmt([*declared, split(bind_lets(body), *team)])
     return (
         tirx.PrimFunc([*pointers, *team], body, ret_type=function.ret_type)
         .with_attr("tirx.noalias", True)

@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,12 +13,15 @@ from tvm import te
 from ..ir.graph import Graph, Node
 from ..ir.ops.fused import Fused
 from ..ir.printer import print_graph
-from ..ir.types import TensorType
+from ..ir.types import TensorType, numpy_dtype
 from ..runtime.program import KernelInfo
 from .cache import kernel_key
 from .kernel import Kernel, build_kernel, with_pointers
 from .split import is_split
 from .targets import Target
+from .templates import Plan
+from .templates.halo import clear_halo
+from .views import View
 
 _MAX_SOURCES = 32
 _SYMBOL_DIGITS = 32
@@ -33,18 +37,51 @@ class KernelLibrary:
         self.infos: dict[str, KernelInfo] = {}
         self._known: dict[str, tuple[str, Kernel]] = {}
 
-    def group(self, node: Node) -> tuple[str, Kernel]:
-        """Return name and kernel of a fused node."""
+    def group(
+        self, node: Node, plan: Plan | None = None, views: Sequence[View] = ()
+    ) -> tuple[str, Kernel]:
+        """Return name and kernel of a fused node.
+
+        Args:
+            node: the group.
+            plan: how a template computes it; lowered by TE without one.
+            views: how operands and results lie in memory.
+        """
         assert isinstance(node.op, Fused)
         text = print_graph(node.op.body, inline=1 << 30)
-        if text not in self._known:
+        key = f"{plan}\n{views}\n{text}"
+        if key not in self._known:
             body = node.op.body
-            name, kernel = self._make(text, lambda: build_kernel(body, self.target))
-            self._known[text] = (name, kernel)
-            info = _describe(name, node, text)
+            name, kernel = self._make(key, lambda: self._group_kernel(body, plan, views))
+            self._known[key] = (name, kernel)
+            info = _describe(name, node, text, plan)
             self.infos[name] = replace(info, parallel=kernel.parallel)
-        self._note_source(self._known[text][0], node)
-        return self._known[text]
+        self._note_source(self._known[key][0], node)
+        return self._known[key]
+
+    def convert(self, dtype: str, source: View, result: View) -> tuple[str, Kernel]:
+        """Return name and kernel that copies a tensor between views."""
+        key = f"convert {dtype} {source} {result}"
+        if key not in self._known:
+            name, kernel = self._make(key, lambda: self._convert_kernel(dtype, source, result))
+            self._known[key] = (name, kernel)
+            nbytes = 2 * math.prod(source.shape) * numpy_dtype(dtype).itemsize
+            label = f"convert {'x'.join(map(str, source.shape))}"
+            info = KernelInfo(name, label, key, 0, nbytes)
+            self.infos[name] = replace(info, parallel=kernel.parallel)
+        return self._known[key]
+
+    def clear_halo(self, dtype: str, view: View) -> tuple[str, Kernel]:
+        """Return name and kernel that stores zeros around a tensor."""
+        key = f"clear {dtype} {view}"
+        if key not in self._known:
+            name, kernel = self._make(key, lambda: Kernel(clear_halo(dtype, view), ()))
+            self._known[key] = (name, kernel)
+            around = math.prod(n + sum(h) for n, h in zip(view.shape, view.halo, strict=True))
+            nbytes = (around - math.prod(view.shape)) * numpy_dtype(dtype).itemsize
+            label = f"clear halo of {'x'.join(map(str, view.shape))}"
+            self.infos[name] = KernelInfo(name, label, key, 0, nbytes)
+        return self._known[key]
 
     def copy(self, nbytes: int) -> tuple[str, Kernel]:
         """Return name and kernel that copies ``nbytes`` bytes."""
@@ -69,6 +106,19 @@ class KernelLibrary:
         self.kernels[name] = kernel
         return name, kernel
 
+    def _group_kernel(self, body: Graph, plan: Plan | None, views: Sequence[View]) -> Kernel:
+        if plan is None:
+            return build_kernel(body, self.target, views)
+        written = plan.build(views)
+        return Kernel(written.function, written.scratch, parallel=written.split)
+
+    def _convert_kernel(self, dtype: str, source: View, result: View) -> Kernel:
+        operand = te.placeholder(source.shape or (1,), dtype, "source")
+        copied = te.compute(operand.shape, lambda *i: operand(*i), "result")
+        strides = [None if v.is_row_major else v.strides for v in (source, result)]
+        function = self.target.schedule(te.create_prim_func([operand, copied]), strides)
+        return Kernel(with_pointers(function, strides), (), is_split(function))
+
     def _copy_kernel(self, nbytes: int) -> Kernel:
         source = te.placeholder((nbytes,), "uint8", "source")
         result = te.compute((nbytes,), lambda i: source(i), "result")
@@ -81,13 +131,14 @@ class KernelLibrary:
             self.infos[name] = replace(info, sources=(*info.sources, node.source))
 
 
-def _describe(name: str, node: Node, text: str) -> KernelInfo:
+def _describe(name: str, node: Node, text: str, plan: Plan | None) -> KernelInfo:
     assert isinstance(node.op, Fused)
     types = [v.type for v in (*node.inputs, *node.outputs)]
     flops = node.op.flops(*(v.type for v in node.inputs))
     nbytes = sum(t.nbytes for t in types if isinstance(t, TensorType))
     shape = "x".join(map(str, getattr(node.outputs[0].type, "shape", ()))) or "scalar"
-    return KernelInfo(name, f"{node.op.label} {shape}", text, flops, nbytes)
+    label = f"{node.op.label} {shape}" + (f" by {plan}" if plan is not None else "")
+    return KernelInfo(name, label, text, flops, nbytes)
 
 
 def host_graph(node: Node, constants: dict[str, Any]) -> Graph:

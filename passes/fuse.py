@@ -30,7 +30,7 @@ _COPIED = (ops.BroadcastTo, ops.Iota)
 
 
 @graph_pass("fuse")
-def fuse(graph: Graph, *, supports: Supports | None = None) -> Graph:
+def fuse(graph: Graph, *, supports: Supports | None = None, join_in_place: bool = False) -> Graph:
     """Group the nodes that are compiled into ``fused`` nodes, one kernel each.
 
     Every node that can be compiled ends in a group, alone if need be. Host ops and what
@@ -41,8 +41,10 @@ def fuse(graph: Graph, *, supports: Supports | None = None) -> Graph:
         graph: a graph of canonical ops, composites expanded where the target wants it.
         supports: whether the target has a kernel for an op on operands of these types;
             without it, for every op on static tensors that are not strings.
+        join_in_place: concatenations of feature maps (rank 3 and more) stay alone, because
+            the target lets their operands be written where the result is.
     """
-    return _Fusion(graph, supports).run()
+    return _Fusion(graph, supports, join_in_place).run()
 
 
 def is_compilable(node: Node, supports: Supports | None = None) -> bool:
@@ -85,9 +87,10 @@ class _Group:
 
 
 class _Fusion:
-    def __init__(self, graph: Graph, supports: Supports | None) -> None:
+    def __init__(self, graph: Graph, supports: Supports | None, join_in_place: bool) -> None:
         self.graph = graph
         self.supports = supports
+        self.join_in_place = join_in_place
         self.nodes = graph.nodes
         self.index = {v: k for k, n in enumerate(graph.nodes) for v in n.outputs}
         self.compilable = [is_compilable(n, supports) for n in graph.nodes]
@@ -127,7 +130,10 @@ class _Fusion:
 
     def uncompiled(self, node: Node) -> Node:
         if node.op.kind is Kind.CONTROL and is_runnable(node, self.supports):
-            return map_node_regions(node, lambda g: fuse(g, supports=self.supports))
+            return map_node_regions(
+                node,
+                lambda g: fuse(g, supports=self.supports, join_in_place=self.join_in_place),
+            )
         return node
 
     def grow(self, sink: int) -> _Group:
@@ -150,7 +156,7 @@ class _Fusion:
 
     def producers(self, k: int) -> Iterator[int]:
         """The compilable producers of the operands of node ``k``."""
-        if self.nodes[k].op.kind is Kind.OPAQUE:
+        if self.nodes[k].op.kind is Kind.OPAQUE or self.alone(k):
             return
         for v in self.nodes[k].inputs:
             if v in self.index and self.compilable[self.index[v]]:
@@ -192,7 +198,7 @@ class _Fusion:
     def joins(self, group: _Group, k: int, reads: Reads) -> bool:
         """Whether producer ``k`` may be computed where the group reads it.
 
-        - An op alone never; a second anchor never.
+        - An op alone never, nor a concatenation in place; a second anchor never.
         - Into the operand of an anchor that reads elements more than once (convolution,
           matrix product, softmax): a pure broadcast, which costs nothing to repeat.
         - An anchor, or what is its epilogue: if the sink has its elements in its order, so
@@ -201,7 +207,7 @@ class _Fusion:
         """
         node = self.nodes[k]
         size = sum(size_of(v) for v in node.outputs if self.uses[v])
-        if node.op.kind is Kind.OPAQUE:
+        if node.op.kind is Kind.OPAQUE or self.alone(k):
             return False
         if any(REPEATED in path for path in reads):
             return isinstance(node.op, ops.BroadcastTo)
@@ -209,6 +215,14 @@ class _Fusion:
             at_sink = size_of(self.nodes[group.sink].outputs[0])
             return group.anchor is None and set(reads) == {()} and size == at_sink
         return isinstance(node.op, _FREE) or sum(reads.values()) <= size
+
+    def alone(self, k: int) -> bool:
+        """Whether node ``k`` is a concatenation whose operands are written in place."""
+        node = self.nodes[k]
+        if not self.join_in_place or not isinstance(node.op, ops.Concat):
+            return False
+        type = node.outputs[0].type
+        return isinstance(type, TensorType) and type.rank >= 3 and len(set(node.inputs)) > 1
 
     def operands(self, group: _Group) -> int:
         inside = {v for k in group.reads for v in self.nodes[k].outputs}

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tvm import DataType
@@ -26,41 +27,50 @@ _ENOUGH_PARTS = 64
 _LONG_ROW = 1024
 
 
-def schedule_cpu(function: Any) -> Any:
-    """Return ``function`` with each reduction's loops in a vectorisable order."""
+def schedule_cpu(function: Any, strides: Sequence[tuple[int, ...] | None] = ()) -> Any:
+    """Return ``function`` with loops in a vectorisable order.
+
+    Args:
+        function: operands, results and scratch as buffers.
+        strides: of the first of them; ``None`` for those that lie by themselves.
+    """
     if function.body.block.name_hint != "root":  # one imperative block, whose loops are its own
         return function
     schedule, found = open_schedule(function)
     blocks = list(found)
+    known = {p.name: s for p, s in zip(function.params, strides, strict=False) if s is not None}
     for block in blocks:
-        moved = _order_reduction(schedule, block)
+        moved = _order(schedule, block, known)
         # A stage reads what all threads wrote in the one before, and a kernel has no barrier.
         if len(blocks) == 1:
             _share(schedule, block, moved)
     return schedule.mod["main"]
 
 
-def _order_reduction(schedule: Any, block: Any) -> bool:
-    """Move the innermost spatial loop inside the reduction where operands are read along it.
+def _order(schedule: Any, block: Any, strides: Mapping[str, tuple[int, ...]]) -> bool:
+    """Order the loops over elements as the result lies, then those of a reduction.
 
     Returns:
-        Whether it did.
+        Whether an innermost loop over elements was moved inside the reduction.
     """
     node = schedule.get(block)
-    loops = schedule.get_loops(block)
+    loops = list(schedule.get_loops(block))
     kinds = [int(v.iter_type) for v in node.iter_vars]
-    if len(loops) != len(kinds) or _REDUCE not in kinds:
+    if len(loops) != len(kinds) or len(node.writes) != 1:
         return False
+    own = strides.get(node.writes[0].source.name)
     spatial = [k for k, kind in enumerate(kinds) if kind != _REDUCE]
     reduce = [k for k, kind in enumerate(kinds) if kind == _REDUCE]
-    if not spatial:
+    if own is not None and len(own) == len(spatial):
+        # A stable sort: axes of one element lie anywhere.
+        spatial = [spatial[k] for k in sorted(range(len(own)), key=lambda k: -own[k])]
+    inner = _read_along(node, spatial, strides) if reduce else None
+    if inner is None:
+        if spatial != sorted(spatial):
+            schedule.reorder(*(loops[k] for k in (*spatial, *reduce)))
         return False
-    last = spatial[-1]
-    extent = int(node.iter_vars[last].dom.extent)
-    if extent < _MIN_VECTOR or not _read_along(node, node.iter_vars[last].var):
-        return False
-    order = [*spatial[:-1], *reduce, last]
-    schedule.reorder(*(loops[k] for k in order))
+    outer = [k for k in spatial if k != inner]
+    schedule.reorder(*(loops[k] for k in (*outer, *reduce, inner)))
     schedule.decompose_reduction(block, loops[reduce[0]])
     return True
 
@@ -96,10 +106,22 @@ def _item_bytes(node: Any) -> int:
     return -(-bits // 8)
 
 
-def _read_along(node: Any, variable: Any) -> bool:
-    """Whether some operand's innermost index moves with ``variable``."""
-    return any(
-        str(variable.name) in str(region.region[-1].min)
-        for region in node.reads
-        if len(region.region) > 0 and not region.source.same_as(node.writes[0].source)
-    )
+def _read_along(
+    node: Any, spatial: Sequence[int], strides: Mapping[str, tuple[int, ...]]
+) -> int | None:
+    """Return the loop over elements along which an operand's neighbours are read, if any.
+
+    Moved inside the reduction, it is one that LLVM turns into vectors.
+    """
+    for k in reversed(spatial):
+        variable = node.iter_vars[k]
+        if int(variable.dom.extent) < _MIN_VECTOR:
+            continue
+        for read in node.reads:
+            if len(read.region) == 0 or read.source.same_as(node.writes[0].source):
+                continue
+            own = strides.get(read.source.name)
+            inner = own.index(1) if own is not None and 1 in own else -1
+            if str(variable.var.name) in str(read.region[inner].min):
+                return k
+    return None

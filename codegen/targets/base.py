@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,8 @@ from ...ir.op import Kind, Op
 from ...ir.types import TensorType, Type
 from ...runtime.machine import TargetInfo
 from ...runtime.program import Program
+from ..unit import VectorUnit
+from ..views import Strides
 
 if TYPE_CHECKING:
     from ..kernel import Kernel
@@ -35,8 +37,18 @@ class Target(ABC):
         """Return what an artifact records: kind, architecture, features that must be present."""
 
     @abstractmethod
-    def schedule(self, function: Any) -> Any:
-        """Return a TIR function scheduled for this target."""
+    def schedule(self, function: Any, strides: Sequence[Strides] = ()) -> Any:
+        """Return a TIR function scheduled for this target.
+
+        Args:
+            function: operands, results and scratch as buffers.
+            strides: of the first of them; ``None`` for those that lie by themselves.
+        """
+
+    @property
+    def unit(self) -> VectorUnit | None:
+        """The processor core that templates write kernels for; ``None`` without templates."""
+        return None
 
     @abstractmethod
     def build(self, program: Program, kernels: Mapping[str, Kernel], folder: Path) -> None:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,6 +19,8 @@ from ..link import link_shared
 from ..objects import find_kernel, keep_kernel
 from ..schedules.cpu import schedule_cpu
 from ..spmd import MAIN, spmd_functions
+from ..unit import VectorUnit
+from ..views import Strides
 from .base import LIBRARY, Target
 
 _X86_LEVELS: dict[str, tuple[str, ...]] = {
@@ -28,6 +30,12 @@ _X86_LEVELS: dict[str, tuple[str, ...]] = {
     "x86-64-v4": ("avx2", "fma", "f16c", "bmi2", "avx512f", "avx512bw", "avx512vl", "avx512dq"),
 }
 _AARCH64 = {"armv8-a": ("generic", ()), "armv8.2-a": ("generic", ("+v8.2a", "+fullfp16"))}
+
+_UNITS = {
+    "x86-64-v3": VectorUnit(lanes=8, registers=16),
+    "x86-64-v4": VectorUnit(lanes=16, registers=32, l2=1 << 20),
+    **dict.fromkeys(_AARCH64, VectorUnit(lanes=4, registers=32)),
+}
 
 
 @dataclass(frozen=True)
@@ -70,9 +78,15 @@ class CpuTarget(Target):
         features = tuple(sorted(_X86_LEVELS.get(level, ())))
         return TargetInfo(self.name, "cpu", "linux", self.machine, level, features)
 
-    def schedule(self, function: Any) -> Any:
+    def schedule(self, function: Any, strides: Sequence[Strides] = ()) -> Any:
         """Return the function with CPU loop orders."""
-        return schedule_cpu(function)
+        return schedule_cpu(function, strides)
+
+    @property
+    def unit(self) -> VectorUnit:
+        """The widest vectors of the level."""
+        level = _native_level() if self.march == "native" else self.march
+        return _UNITS.get(level, VectorUnit(lanes=4, registers=16))
 
     def compiled(self, key: str) -> Kernel | None:
         """Return the kernel for ``key`` from the cache of object files."""

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from ...runtime.program import Program
 from ...runtime.strict_json import encode
 from ..cuda_source import cuda_source
 from ..schedules.gpu import schedule_gpu
+from ..views import Strides
 from .base import LIBRARY, Target
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class CudaTarget(Target):
         """Return host architecture and the GPU's compute capability."""
         return TargetInfo(self.name, "cuda", "linux", this_arch(), device=self.arch)
 
-    def schedule(self, function: Any) -> Any:
+    def schedule(self, function: Any, strides: Sequence[Strides] = ()) -> Any:
         """Return the function with its loops bound to blocks and threads."""
         return schedule_gpu(function)
 

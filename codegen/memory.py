@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: MIT
+"""Where the values of a program are while it is assembled: arena, constants, host slots."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import TypeAlias
+
+from ..ir.graph import Graph, Value
+from ..ir.ops.fused import Fused
+from ..ir.printer import digest
+from ..ir.types import Array, TensorType, dtype_name, numpy_dtype
+from ..runtime.program import Parameter, TensorSpec
+from .locations import Arena, HostSlot, Location
+from .packing import Packing
+from .placement import Home, homes_of
+from .templates import Plan, choose
+from .unit import VectorUnit
+from .views import Request, View, laid_out, row_major
+
+Place: TypeAlias = Location | HostSlot
+Laid: TypeAlias = tuple[Location, View]
+"""Where a tensor is and how it lies."""
+
+_ALIGNMENT = 64
+
+
+@dataclass
+class Scope:
+    """What is known of one graph or region; regions are closed, so each has its own.
+
+    Attributes:
+        places: where values are.
+        arrays: constants by name.
+        plans: templates that compute groups, by result.
+        homes: how values lie whose layout is ours to choose.
+        buffers: memory of homes, made when the first value is written there.
+        converted: operands rearranged for templates.
+    """
+
+    places: dict[Value, Place] = field(default_factory=dict)
+    arrays: Mapping[str, Array] = field(default_factory=dict)
+    plans: Mapping[Value, Plan] = field(default_factory=dict)
+    homes: Mapping[Value, Home] = field(default_factory=dict)
+    buffers: dict[str, Location] = field(default_factory=dict)
+    converted: dict[tuple[Value, Request], Laid] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, graph: Graph, unit: VectorUnit | None) -> Scope:
+        """Choose templates and homes for the kernels of a graph or region."""
+        if unit is None:
+            return cls(arrays=graph.parameters)
+        plans: dict[Value, Plan] = {}
+        for node in graph.nodes:
+            if isinstance(node.op, Fused):
+                plan = choose(node, graph.parameters, unit)
+                if plan is not None:
+                    plans[node.outputs[0]] = plan
+        return cls(arrays=graph.parameters, plans=plans, homes=homes_of(graph, plans))
+
+
+class Memory:
+    """Places of values, the arena and the blob of constants.
+
+    Args:
+        graph: the whole graph.
+        unit: the processor core that templates write for, if there are any.
+    """
+
+    def __init__(self, graph: Graph, unit: VectorUnit | None) -> None:
+        self.unit = unit
+        self.arena = Arena()
+        self.scope = Scope.of(graph, unit)
+        self.parameters: dict[str, Parameter] = {}
+        self.weights: dict[str, Array] = {}
+        self.parameter_bytes = 0
+        self._slots = 0
+
+    @contextmanager
+    def region(self, body: Graph, arguments: Sequence[Location]) -> Iterator[None]:
+        """Within the block, names are those of ``body``."""
+        before = self.scope
+        self.scope = Scope.of(body, self.unit)
+        self.scope.places.update(zip(body.inputs, arguments, strict=True))
+        try:
+            yield
+        finally:
+            self.scope = before
+
+    # Where values are
+
+    def slot(self) -> HostSlot:
+        """Return a new host slot."""
+        self._slots += 1
+        return HostSlot(self._slots - 1)
+
+    def place_of(self, value: Value) -> Place:
+        """Return where a value that has been defined is."""
+        place = self.scope.places.get(value)
+        return self._parameter(value) if place is None else place
+
+    def buffer_of(self, value: Value) -> Location:
+        """Return the buffer of a value that a step reads now."""
+        place = self.place_of(value)
+        assert isinstance(place, Location), f"%{value.name} is not in a buffer"
+        self.arena.touch(place)
+        return place
+
+    def operand(self, value: Value) -> Laid:
+        """Return where a value that a kernel reads now is, and how it lies."""
+        return self.buffer_of(value), self.view(value)
+
+    def result(self, value: Value) -> Location:
+        """Return the buffer of a value that a step writes now."""
+        if value not in self.scope.places:
+            self.scope.places[value] = self.arena.allocate(nbytes(value))
+        place = self.scope.places[value]
+        assert isinstance(place, Location)
+        return place
+
+    def result_place(self, value: Value) -> Place:
+        """Return the buffer or host slot of a value that a step writes now."""
+        if in_buffer(value):
+            return self.result(value)
+        return self.scope.places.setdefault(value, self.slot())
+
+    # How they lie
+
+    def view(self, value: Value) -> View:
+        """Return how a value lies in its buffer."""
+        home = self.scope.homes.get(value)
+        return row_major(dims(value)) if home is None else home.view
+
+    def laid_out(self, value: Value) -> tuple[Laid, Laid | None]:
+        """Return where a kernel's result goes; second, what must be cleared around before."""
+        home = self.scope.homes.get(value)
+        if home is None or value in self.scope.places:
+            return (self.result(value), self.view(value)), None
+        size = itemsize(value)
+        around = None
+        whole = self.scope.buffers.get(home.buffer)
+        if whole is None:
+            whole = self.scope.buffers[home.buffer] = self.arena.allocate(home.size * size)
+            if home.whole.halo:
+                around = replace(whole, offset=home.whole_first * size), home.whole
+        place = replace(whole, offset=home.first * size)
+        self.scope.places[value] = place
+        return (place, home.view), around
+
+    def temporary(self, value: Value, request: Request) -> Laid:
+        """Return new memory for a value that lies as a kernel asks."""
+        view, first, size = laid_out(dims(value), request.order, request.halo)
+        place = self.arena.allocate(size * itemsize(value))
+        return replace(place, offset=first * itemsize(value)), view
+
+    # Constants
+
+    def packed(self, value: Value, packing: Packing) -> Laid:
+        """Place a packed constant in the blob when it is first read."""
+        array = self.scope.arrays[value.name]
+        name = f"{digest(array)[:32]}-{packing}"
+        if name not in self.parameters:
+            self._add_parameter(name, packing(array))
+        parameter = self.parameters[name]
+        return Location("parameter", offset=parameter.offset), row_major(parameter.spec.dims)
+
+    def _parameter(self, value: Value) -> Location:
+        """Place a constant in the blob when it is first read."""
+        array = self.scope.arrays[value.name]
+        name = digest(array)[:32]
+        if name not in self.parameters:
+            self._add_parameter(name, array)
+        place = Location("parameter", offset=self.parameters[name].offset)
+        self.scope.places[value] = place
+        return place
+
+    def _add_parameter(self, name: str, array: Array) -> None:
+        spec = TensorSpec(name, dtype_name(array.dtype), tuple(map(int, array.shape)))
+        self.parameters[name] = Parameter(name, self.parameter_bytes, spec)
+        self.parameter_bytes += -(-spec.nbytes // _ALIGNMENT) * _ALIGNMENT
+        self.weights[name] = array
+
+
+def in_buffer(value: Value) -> bool:
+    """Whether a value lives in a buffer: a static tensor of numbers."""
+    return (
+        isinstance(value.type, TensorType) and value.type.is_static and value.type.dtype != "string"
+    )
+
+
+def dims(value: Value) -> tuple[int, ...]:
+    """Return the shape of a tensor."""
+    assert isinstance(value.type, TensorType)
+    return value.type.dims
+
+
+def dtype(value: Value) -> str:
+    """Return the element type of a tensor."""
+    assert isinstance(value.type, TensorType)
+    return value.type.dtype
+
+
+def itemsize(value: Value) -> int:
+    """Return the bytes of one element of a tensor."""
+    return int(numpy_dtype(dtype(value)).itemsize)
+
+
+def nbytes(value: Value) -> int:
+    """Return the bytes of a tensor that lies by itself."""
+    assert isinstance(value.type, TensorType)
+    return value.type.size * itemsize(value)

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: MIT
+"""Constant operands rearranged at compile time into the order in which kernels read them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from ..ir.types import Array
+
+Recipe: TypeAlias = Callable[..., Array]
+_RECIPES: dict[str, Recipe] = {}
+
+
+@dataclass(frozen=True)
+class Packing:
+    """A named way to rearrange a constant: same name and arguments, same bytes.
+
+    Attributes:
+        recipe: name of a registered function.
+        arguments: its arguments after the array.
+    """
+
+    recipe: str
+    arguments: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        return f"{self.recipe}({', '.join(map(str, self.arguments))})"
+
+    @classmethod
+    def parse(cls, text: str) -> Packing:
+        """Return the packing whose text this is.
+
+        >>> Packing.parse("convolution(16)")
+        Packing(recipe='convolution', arguments=(16,))
+        """
+        name, _, rest = text.partition("(")
+        numbers = rest.rstrip(")")
+        return cls(name, tuple(int(n) for n in numbers.split(",")) if numbers else ())
+
+    def __call__(self, array: Array) -> Array:
+        """Return the packed array."""
+        return _RECIPES[self.recipe](array, *self.arguments)
+
+
+def recipe(function: Recipe) -> Recipe:
+    """Register the decorated function under its name."""
+    if function.__name__ in _RECIPES:
+        raise ValueError(f"two packing recipes are called {function.__name__!r}")
+    _RECIPES[function.__name__] = function
+    return function
+
+
+@recipe
+def convolution(weights: Array, block: int) -> Array:
+    """Return convolution weights (O, C, K...) as (O / block, K..., C, block), zeros at the end.
+
+    >>> convolution(np.float32([[[1, 2]], [[3, 4]], [[5, 6]]]), 2).tolist()
+    [1.0, 3.0, 2.0, 4.0, 5.0, 0.0, 6.0, 0.0]
+    """
+    outputs, channels, *window = weights.shape
+    blocks = -(-outputs // block)
+    padded = _padded(weights, 0, blocks * block).reshape(blocks, block, channels, *window)
+    order = (0, *range(3, padded.ndim), 2, 1)
+    return np.ascontiguousarray(padded.transpose(order)).reshape(-1)
+
+
+def _padded(array: Array, axis: int, size: int) -> Array:
+    if array.shape[axis] == size:
+        return array
+    widths = [(0, 0)] * array.ndim
+    widths[axis] = (0, size - array.shape[axis])
+    return np.pad(array, widths)
+
+
+def packed_size(shape: tuple[int, ...], block: int) -> int:
+    """Return the elements of weights packed by :func:`convolution`."""
+    return -(-shape[0] // block) * block * math.prod(shape[1:])
+
+
+__all__ = ["Packing", "Recipe", "convolution", "packed_size", "recipe"]

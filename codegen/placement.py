@@ -1,0 +1,213 @@
+# SPDX-License-Identifier: MIT
+"""Decides how intermediate values lie in memory: order, zero halos, parts of concatenations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from ..ir.graph import Graph, Node, Value
+from ..ir.ops import Concat, Reshape, Transpose
+from ..ir.ops.fused import Fused
+from ..ir.types import TensorType
+from .templates.base import Plan
+from .views import Halo, Order, Request, View, laid_out, merged
+
+
+@dataclass(frozen=True)
+class Home:
+    """Where a value lies: a view that starts ``first`` elements into a buffer.
+
+    Attributes:
+        buffer: name of the buffer; parts of a concatenation share one.
+        first: elements before the value's first.
+        view: how the value lies.
+        whole: the view of the whole buffer's tensor.
+        whole_first: elements before the first of the whole.
+        size: elements of the buffer, halo included.
+    """
+
+    buffer: str
+    first: int
+    view: View
+    whole: View
+    whole_first: int
+    size: int
+
+
+def homes_of(graph: Graph, plans: Mapping[Value, Plan]) -> dict[Value, Home]:
+    """Return the homes of the values that kernels of ``graph`` make and other kernels read.
+
+    Inputs, outputs and what nodes other than kernels touch lie as the runtime has them.
+    """
+    return _Placer(graph, plans).run()
+
+
+class _Placer:
+    def __init__(self, graph: Graph, plans: Mapping[Value, Plan]) -> None:
+        self.graph = graph
+        self.plans = plans
+        self.free = self._free_values()
+        self.orders: dict[Value, Order] = {}
+        self.halos: dict[Value, Halo] = {}
+        self.homes: dict[Value, Home] = {}
+
+    def run(self) -> dict[Value, Home]:
+        self._orders()
+        self._halos()
+        # Larger concatenations come later and hold the parts of smaller ones.
+        for node in reversed(self.graph.nodes):
+            if is_concatenation(node) and node.output in self.free:
+                self._concatenation(node)
+        for value in self.free:
+            if value not in self.homes:
+                self._own(value)
+        return self.homes
+
+    def _free_values(self) -> dict[Value, Node]:
+        """Values whose layout is ours: made by a kernel, read by kernels only."""
+        fixed = set(self.graph.outputs)
+        fixed |= {v for n in self.graph.nodes if not isinstance(n.op, Fused) for v in n.inputs}
+        return {
+            v: node
+            for node in self.graph.nodes
+            if isinstance(node.op, Fused)
+            for v in node.outputs
+            if v not in fixed and _rank(v) >= 3
+        }
+
+    # Order of axes
+
+    def _orders(self) -> None:
+        """Channels last where a template asks for it, and where neighbours are like that."""
+        for requests in self._requests():
+            for value, request in requests:
+                if value in self.free and request.order != "any":
+                    self.orders.setdefault(value, request.order)
+        for _ in range(2):
+            for node in (*self.graph.nodes, *reversed(self.graph.nodes)):
+                self._spread(node)
+
+    def _spread(self, node: Node) -> None:
+        """Give values of one rank around a kernel without wishes one order."""
+        if not isinstance(node.op, Fused) or self.plans.get(node.outputs[0]) is not None:
+            return
+        if any(isinstance(n.op, Transpose | Reshape) for n in node.op.body.nodes):
+            return
+        values = [v for v in (*node.inputs, *node.outputs) if _rank(v) == _rank(node.outputs[0])]
+        known = [self.orders[v] for v in values if v in self.orders]
+        if not known:
+            return
+        for value in values:
+            if value in self.free:
+                self.orders.setdefault(value, known[0])
+
+    def _requests(self) -> Iterator[list[tuple[Value, Request]]]:
+        for node in self.graph.nodes:
+            plan = self.plans.get(node.outputs[0])
+            if plan is not None:
+                pairs = list(zip(node.inputs, plan.operands, strict=True))
+                yield [*pairs, (node.outputs[0], plan.result)]
+
+    # Halos
+
+    def _halos(self) -> None:
+        for requests in self._requests():
+            for value, request in requests:
+                if value in self.free and request.halo:
+                    self.halos[value] = merged(self.halos.get(value, ()), request.halo)
+        # A buffer that holds parts has one halo for all of them.
+        for node in reversed(self.graph.nodes):
+            if is_concatenation(node) and node.output in self.free:
+                for part in node.inputs:
+                    if part in self.free:
+                        wanted = merged(self.halos.get(part, ()), self.halos.get(node.output, ()))
+                        if wanted:
+                            self.halos[node.output] = wanted
+
+    # Buffers
+
+    def _concatenation(self, node: Node) -> None:
+        result = node.output
+        axis = concatenation_axis(node)
+        if result not in self.homes and not self._adopt(node, axis):
+            self._own(result)
+        home = self.homes[result]
+        start = 0
+        for part in node.inputs:
+            if part in self.free and part not in self.homes and self._fits(part, result):
+                self.homes[part] = _part(home, _dims(part), axis, start)
+            start += _dims(part)[axis]
+
+    def _fits(self, part: Value, result: Value) -> bool:
+        return self.orders.get(part, "any") in ("any", self.orders.get(result, "row_major"))
+
+    def _adopt(self, node: Node, axis: int) -> bool:
+        """Take the concatenation for a part of a larger one if its operands lie like that."""
+        homes = [self.homes.get(v) for v in node.inputs]
+        first = homes[0]
+        if first is None:
+            return False
+        start = first.first
+        for part, home in zip(node.inputs, homes, strict=True):
+            if home is None or home.buffer != first.buffer or home.first != start:
+                return False
+            start += _dims(part)[axis] * first.view.strides[axis]
+        shape = _dims(node.output)
+        self.homes[node.output] = Home(
+            first.buffer,
+            first.first,
+            View(shape, first.view.strides, first.view.halo),
+            first.whole,
+            first.whole_first,
+            first.size,
+        )
+        return True
+
+    def _own(self, value: Value) -> None:
+        order = self.orders.get(value, "row_major")
+        view, first, size = laid_out(_dims(value), order, self.halos.get(value, ()))
+        name = f"{value.name}"
+        self.homes[value] = Home(name, first, view, view, first, size)
+
+
+def _part(home: Home, shape: tuple[int, ...], axis: int, start: int) -> Home:
+    halo = home.view.halo
+    if halo:
+        halo = tuple((0, 0) if k == axis else h for k, h in enumerate(halo))
+    view = View(shape, home.view.strides, halo)
+    first = home.first + start * home.view.strides[axis]
+    return Home(home.buffer, first, view, home.whole, home.whole_first, home.size)
+
+
+def is_concatenation(node: Node) -> bool:
+    """Whether a kernel does nothing but put its operands side by side, each of them once."""
+    if not isinstance(node.op, Fused):
+        return False
+    body = node.op.body
+    return (
+        len(body.nodes) == 1
+        and isinstance(body.nodes[0].op, Concat)
+        and body.nodes[0].inputs == body.inputs
+        and _rank(node.outputs[0]) >= 3
+    )
+
+
+def concatenation_axis(node: Node) -> int:
+    """Return the axis along which a concatenation joins."""
+    assert isinstance(node.op, Fused)
+    op = node.op.body.nodes[0].op
+    assert isinstance(op, Concat)
+    return op.axis
+
+
+def _rank(value: Value) -> int:
+    return value.type.rank if isinstance(value.type, TensorType) else 0
+
+
+def _dims(value: Value) -> tuple[int, ...]:
+    assert isinstance(value.type, TensorType)
+    return value.type.dims
+
+
+__all__ = ["Home", "concatenation_axis", "homes_of", "is_concatenation"]

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: MIT
+"""Kernels written by hand in TIR for the ops that take the time; the rest is lowered by TE."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ...ir.graph import Node
+from ...ir.ops.fused import Fused
+from ...ir.types import Array, TensorType
+from .base import Plan, Template, VectorUnit, Written
+from .direct import direct_convolution
+
+TEMPLATES: tuple[Template, ...] = (direct_convolution,)
+"""In order of preference."""
+
+
+def choose(node: Node, arrays: Mapping[str, Array], unit: VectorUnit) -> Plan | None:
+    """Return how a template computes a fused node, ``None`` if none can.
+
+    Args:
+        node: a group.
+        arrays: constants of the graph by name.
+        unit: the processor core.
+    """
+    assert isinstance(node.op, Fused)
+    values = [v for n in node.op.body.nodes for v in (*n.inputs, *n.outputs)]
+    if not all(isinstance(v.type, TensorType) and v.type.size > 0 for v in values):
+        return None
+    for template in TEMPLATES:
+        plan = template(node, arrays, unit)
+        if plan is not None:
+            return plan
+    return None
+
+
+__all__ = ["TEMPLATES", "Plan", "VectorUnit", "Written", "choose"]

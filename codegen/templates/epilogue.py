@@ -1,0 +1,187 @@
+# SPDX-License-Identifier: MIT
+"""What a group does to its anchor's result, on vector registers, by the lowerings of its ops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tvm import tirx
+
+from ...errors import UnsupportedError
+from ...ir.graph import Graph, Node, Value
+from ...ir.op import Kind
+from ...ir.ops import BroadcastTo, Reshape
+from ...ir.types import TensorType
+from ..lowering.base import Context, Tensor, lowering_of
+from ..lowering.storage import storage_dtype
+from ..views import View
+from .emitter import Buffer, Expr, KernelEmitter
+
+_MOVEMENT = (BroadcastTo, Reshape)
+
+
+@dataclass(frozen=True)
+class Anchored:
+    """A group taken apart: one anchor, and elementwise ops that follow it.
+
+    Attributes:
+        body: the group.
+        anchor: the node that a template computes.
+        result: the value that leaves the elementwise part; has the anchor's shape.
+    """
+
+    body: Graph
+    anchor: Node
+    result: Value
+
+    @property
+    def dtypes(self) -> list[str]:
+        """Element types of the operands and the result, as they are stored."""
+        return [storage_dtype(dtype_of(v)) for v in (*self.body.inputs, *self.body.outputs)]
+
+    @property
+    def extra(self) -> tuple[int, ...]:
+        """Numbers of the operands that only the epilogue reads."""
+        own = set(self.anchor.inputs)
+        return tuple(k for k, v in enumerate(self.body.inputs) if v not in own)
+
+
+def anchored(body: Graph, is_anchor: Callable[[Node], bool]) -> Anchored | None:
+    """Return the group as an anchor with an elementwise epilogue, if it is one.
+
+    The anchor is of float32, and what follows of that or of truth values. A reshape at the
+    end is left out: a result that lies row by row may have any shape.
+    """
+    anchors = [n for n in body.nodes if is_anchor(n)]
+    if len(anchors) != 1 or len(body.outputs) != 1:
+        return None
+    (anchor,) = anchors
+    result = body.outputs[0]
+    producers = body.producers()
+    while result != anchor.output and isinstance(producers[result].op, Reshape):
+        result = producers[result].inputs[0]
+        if result not in producers:
+            return None
+    if _dims(result) != _dims(anchor.output) or not all(v in body.inputs for v in anchor.inputs):
+        return None
+    if any(not _is_pointwise(n) for n in body.nodes if n is not anchor):
+        return None
+    values = [*body.inputs, *(v for n in body.nodes for v in n.outputs)]
+    if {dtype_of(v) for v in (*anchor.inputs, anchor.output)} != {"float32"}:
+        return None
+    if not {dtype_of(v) for v in values} <= {"float32", "bool"}:
+        return None
+    return Anchored(body, anchor, result)
+
+
+def _is_pointwise(node: Node) -> bool:
+    return node.op.kind is Kind.ELEMENTWISE or isinstance(node.op, _MOVEMENT)
+
+
+def _dims(value: Value) -> tuple[int, ...]:
+    assert isinstance(value.type, TensorType)
+    return value.type.dims
+
+
+def dtype_of(value: Value) -> str:
+    """Return the element type of a tensor."""
+    assert isinstance(value.type, TensorType)
+    return value.type.dtype
+
+
+class _Registers(Context):
+    """A context in which nothing can be put into memory."""
+
+    def stage(self, *args: Any, **kwargs: Any) -> Tensor:
+        raise UnsupportedError("an epilogue cannot hold a buffer")
+
+    def reduce_with(self, *args: Any, **kwargs: Any) -> tuple[Tensor, ...]:
+        raise UnsupportedError("an epilogue cannot reduce")
+
+
+class Epilogue:
+    """Emits the elementwise part of a group for vectors of its anchor's result.
+
+    Args:
+        group: the group taken apart.
+        views: of the group's operands and, last, of its result.
+        buffers: likewise.
+    """
+
+    def __init__(self, group: Anchored, views: Sequence[View], buffers: Sequence[Buffer]) -> None:
+        self.group = group
+        shape = _dims(group.result)
+        # With a reshape left out, the result lies row by row, whatever its shape.
+        same = views[-1].shape == shape
+        self.result = views[-1] if same else _row_major(shape)
+        self.target = buffers[len(views) - 1]
+        self._operands = dict(
+            zip(group.body.inputs, zip(views, buffers, strict=False), strict=False)
+        )
+
+    def store(
+        self,
+        emit: KernelEmitter,
+        lane: Callable[[Expr], Expr],
+        indices: Sequence[Expr],
+        axis: int,
+        count: int,
+    ) -> None:
+        """Compute and store ``count`` neighbours of the result along ``axis``.
+
+        Args:
+            emit: the kernel.
+            lane: returns an element of the anchor's result.
+            indices: of the first element.
+            axis: the axis along which lanes lie.
+            count: how many lanes are stored.
+        """
+        with emit.vectorized(count) as number:
+            at = list(indices)
+            at[axis] = at[axis] + number
+            emit.set(self.target, self.result.offset(at), self._value(lane(number), at))
+
+    def _value(self, anchor: Expr, indices: Sequence[Expr]) -> Expr:
+        context = _Registers()
+        env: dict[Value, Tensor] = {}
+        body = self.group.body
+        for value, (view, buffer) in self._operands.items():
+            env[value] = _operand(context, value, view, buffer)
+        for name, array in body.parameters.items():
+            value = Value(name, _type_of(array))
+            env[value] = _constant(context, array)
+        anchor_value = self.group.anchor.output
+        env[anchor_value] = context.lazy(_dims(anchor_value), "float32", lambda *_: anchor)
+        uses = body.uses()
+        for node in body.nodes:
+            if node is self.group.anchor or not all(v in env for v in node.inputs):
+                continue
+            types = [v.type for v in node.outputs if isinstance(v.type, TensorType)]
+            results = lowering_of(node.op)(context, node.op, [env[v] for v in node.inputs], types)
+            for value, tensor in zip(node.outputs, results, strict=True):
+                env[value] = context.shared(tensor) if uses[value] > 1 else tensor
+        return context.scoped(lambda: env[self.group.result](*indices))
+
+
+def _operand(context: Context, value: Value, view: View, buffer: Buffer) -> Tensor:
+    return context.lazy(view.shape, str(buffer.dtype), lambda *i: buffer[view.offset(i)])
+
+
+def _constant(context: Context, array: Any) -> Tensor:
+    dtype = str(array.dtype)
+    number = array.reshape(()).item()
+    return context.lazy(array.shape, dtype, lambda *_: tirx.const(number, dtype))
+
+
+def _type_of(array: Any) -> TensorType:
+    from ...ir.types import dtype_name
+
+    return TensorType(dtype_name(array.dtype), array.shape)
+
+
+def _row_major(shape: tuple[int, ...]) -> View:
+    from ..views import row_major
+
+    return row_major(shape)
