@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -90,16 +91,30 @@ def _once(item: Expr, combine: Callable[[Expr], Expr]) -> Expr:
 
 def propagating_max(a: Expr, b: Expr) -> Expr:
     """Return the larger of two scalars, or NaN when either is NaN."""
-    if not is_float(a):
-        return tirx.max(a, b)
-    return tirx.Select(tirx.Or(a > b, tirx.isnan(a)), a, b)
+    return _extreme(a, b, tirx.max, lambda x, y: x > y)
 
 
 def propagating_min(a: Expr, b: Expr) -> Expr:
     """Return the smaller of two scalars, or NaN when either is NaN."""
+    return _extreme(a, b, tirx.min, lambda x, y: x < y)
+
+
+def _extreme(
+    a: Expr, b: Expr, whole: Callable[..., Expr], beats: Callable[[Expr, Expr], Expr]
+) -> Expr:
+    """Return the one of two scalars that beats the other, or NaN.
+
+    ``a beats b ? a : b`` is one instruction of most processors, and NaN if ``b`` is.
+    """
     if not is_float(a):
-        return tirx.min(a, b)
-    return tirx.Select(tirx.Or(a < b, tirx.isnan(a)), a, b)
+        return whole(a, b)
+    if isinstance(b, FloatImm) and not math.isnan(b.value):
+        a, b = b, a
+    winner = tirx.Select(beats(a, b), a, b)
+    if isinstance(a, FloatImm) and not math.isnan(a.value):
+        return winner
+    # Not ``a``: storing a selection of what was loaded becomes a masked store, which is slow.
+    return tirx.Select(tirx.isnan(a), tirx.const(math.nan, dtype_of(a)), winner)
 
 
 def wrapping(function: Callable[..., Expr], *operands: Expr, signed: bool = False) -> Expr:
@@ -143,6 +158,14 @@ def is_float(expr: Expr) -> bool:
 def dtype_of(expr: Expr) -> str:
     """Return the TVM type of an expression."""
     return str(expr.dtype if hasattr(expr, "dtype") else expr.ty.dtype)
+
+
+Reducer: TypeAlias = tuple[Callable[..., Expr], Expr]
+
+
+def reducer(kind: str, dtype: str) -> Reducer:
+    """Return how a reduction combines two scalars, and the value that changes nothing."""
+    return _REDUCERS[kind], reduction_identity(kind, dtype)
 
 
 def reduction_identity(kind: str, dtype: str) -> Expr:
@@ -239,11 +262,11 @@ class Context:
         """Return a tensor whose elements reduce ``fn(index, reduce_index)`` over ``extents``."""
         if kind in ("any", "all"):
             return self._reduce_bool(kind, shape, extents, fn)
-        combine, identity = _REDUCERS[kind], reduction_identity(kind, dtype)
+        combine, identity = reducer(kind, dtype)
         if 0 in extents:
             return self.lazy(shape, dtype, lambda *_: identity)
-        reducer = te.comm_reducer(combine, lambda _: identity, name=kind)
-        return self.reduce_with(reducer, shape, extents, lambda i, r: (fn(i, r),), (dtype,))[0]
+        joined = te.comm_reducer(combine, lambda _: identity, name=kind)
+        return self.reduce_with(joined, shape, extents, lambda i, r: (fn(i, r),), (dtype,))[0]
 
     def _reduce_bool(
         self, kind: str, shape: Dims, extents: Dims, fn: Callable[[Indices, Indices], Expr]

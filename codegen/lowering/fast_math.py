@@ -79,6 +79,12 @@ def exp(x: Expr) -> Expr:
     return step.before(_exp(step, step(x)))
 
 
+def exp_of_negative(x: Expr) -> Expr:
+    """Return ``e**x`` for ``x <= 0`` or NaN, in fewer operations."""
+    step = Steps()
+    return step.before(_exp_of_negative(step, step(x)))
+
+
 def expm1(x: Expr) -> Expr:
     """Return ``e**x - 1`` without cancellation near 0."""
     step = Steps()
@@ -96,7 +102,7 @@ def log(x: Expr) -> Expr:
     """Return the natural logarithm; -inf of 0, NaN of negative numbers."""
     step = Steps()
     x = step(x)
-    tiny = step(x < _f(2.0**-126))
+    tiny = x < _f(2.0**-126)
     normal = tirx.Select(tiny, x * _f(2.0**23), x)
     exponent, mantissa = _split(step, normal)
     shift = tirx.Select(tiny, _f(23), _f(0))

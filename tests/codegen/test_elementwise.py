@@ -97,3 +97,15 @@ def test_integers_wrap_within_a_fused_kernel(dtype: str, compiled: Compiled) -> 
     graph = emit.graph("wrap", [a], [larger, smaller, emit(ops.Neg(), a), emit(ops.Abs(), a)])
     for actual, expected in zip(compiled(graph, [x]), interpret(graph, [x]), strict=True):
         np.testing.assert_array_equal(actual, expected)
+
+
+@pytest.mark.parametrize("op", [ops.ReduceMax((0,)), ops.ReduceMin((0,)), ops.ReduceMax((1,))])
+def test_extremes_of_many_rows_keep_nan(op: Op, compiled: Compiled) -> None:
+    """The first, a middle and the last of the compared numbers may be NaN."""
+    x = np.random.default_rng(0).standard_normal((40, 70)).astype(np.float32)
+    x[0, 3] = x[20, 4] = x[39, 5] = x[7, 0] = x[8, 69] = np.nan
+    x[:, 6], x[:, 7], x[9] = np.inf, -np.inf, -np.inf
+    emit = Emitter()
+    a = emit.argument(type_of(x))
+    graph = emit.graph("extremes", [a], [emit(op, a)])
+    np.testing.assert_array_equal(compiled(graph, [x])[0], interpret(graph, [x])[0])
