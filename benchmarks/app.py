@@ -6,7 +6,8 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -19,7 +20,7 @@ from ranvier.cli.progress import progress
 from ranvier.errors import InputError, RanvierError
 
 from . import report_html, report_json
-from .cases import FOLDER_VARIABLE, Case, case_of, short_cases, standard_cases
+from .cases import FOLDER_VARIABLE, Case, case_of, short_cases, standard_cases, zoo_case
 from .compare import Plan, compare
 from .cores import alone, idlest_cores
 from .engines import OWN
@@ -57,19 +58,22 @@ def compare_command(
     engines: Sequence[str],
     **options: Any,
 ) -> Output:
-    """Compare and time MODELS: ONNX files, or folders with a model.onnx.
+    """Compare and time MODELS: ONNX files, folders with a model.onnx, or names such as zoo:vgg16.
 
     Without MODELS, those of the folder that RANVIER_BENCH_MODELS names. Outputs are compared
     first; an engine that disagrees is reported and not timed. Ends with exit code 1 if ranvier
     disagrees or fails.
     """
-    cases = _cases(models, shapes or {})
     results: list[CaseResult] = []
-    with alone(_note), progress("starting", len(cases) * len(threads or [1])) as shown:
-        for case in cases:
-            for count in threads or [1]:
-                chosen = _cores(cores, count)
-                plan = Plan(list(engines) or NAMES, count, chosen, **options)
+    with alone(_note), _scratch() as folder:
+        todo = [
+            (case, count)
+            for case in _cases(models, shapes or {}, folder)
+            for count in threads or [1]
+        ]
+        with progress("starting", len(todo)) as shown:
+            for case, count in todo:
+                plan = Plan(list(engines) or NAMES, count, _cores(cores, count), **options)
                 results.append(compare(case, plan, shown.say))
                 shown.advance()
     data = {"results": [asdict(result) for result in results]}
@@ -109,9 +113,9 @@ def run_command(
     Without MODELS, small ones of ranvier's own zoo. Parts are compare, overhead, kernels,
     startup and memory; without --part all of them.
     """
-    with alone(_note), tempfile.TemporaryDirectory(prefix="ranvier-bench-") as folder:
+    with alone(_note), _scratch() as folder:
         chosen = models or full
-        cases = _cases(models, shapes or {}) if chosen else short_cases(Path(folder))
+        cases = _cases(models, shapes or {}, folder) if chosen else short_cases(folder)
         minutes = float("inf") if full else options["minutes"]
         settings = _settings(cases, minutes, options)
         with progress("starting") as shown:
@@ -186,13 +190,24 @@ def _note(text: str) -> None:
     console(True).print(text)
 
 
-def _cases(models: Sequence[Path], shapes: Shapes) -> list[Case]:
-    cases = [case_of(model, shapes) for model in models] or standard_cases()
+@contextmanager
+def _scratch() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="ranvier-bench-") as folder:
+        yield Path(folder)
+
+
+def _cases(models: Sequence[Path], shapes: Shapes, folder: Path) -> list[Case]:
+    cases = [_case(model, shapes, folder) for model in models] or standard_cases()
     if not cases:
         raise InputError(
             f"nothing to measure: name ONNX files, or set {FOLDER_VARIABLE} to a folder of them"
         )
     return cases
+
+
+def _case(model: Path, shapes: Shapes, folder: Path) -> Case:
+    kind, _, name = str(model).partition(":")
+    return zoo_case(name, folder) if kind == "zoo" else case_of(model, shapes)
 
 
 def _cores(text: str | None, count: int) -> tuple[int, ...]:

@@ -85,15 +85,21 @@ def standard_cases() -> list[Case]:
 
 def short_cases(folder: Path) -> list[Case]:
     """Write small models of the zoo to ``folder`` and return their cases."""
+    return [zoo_case(name, folder, options) for name, options in SHORT]
+
+
+def zoo_case(name: str, folder: Path, options: Mapping[str, int] | None = None) -> Case:
+    """Write a model of ranvier's zoo, with seeded weights, to ``folder`` and return its case.
+
+    Raises:
+        LayerError: there is no such model or option.
+    """
     from ranvier.frontend import zoo
     from ranvier.frontend.export import export, save_onnx
 
-    cases = []
-    for name, options in SHORT:
-        model = folder / f"{name}.onnx"
-        save_onnx(export(zoo.build(name, **options)), model)
-        cases.append(Case(name, model))
-    return cases
+    model = folder / f"{name}.onnx"
+    save_onnx(export(zoo.build(name, **(options or {}))), model)
+    return Case(name, model)
 
 
 def feed_of(case: Case, seed: int = 0) -> dict[str, Any]:

@@ -35,6 +35,10 @@ class Engine(Protocol):
     def packages(self) -> tuple[str, ...]:
         """The packages whose versions matter."""
 
+    @property
+    def needs_module(self) -> bool:
+        """Whether it runs torch modules, not ONNX files."""
+
     def load(self) -> None:
         """Import what the engine needs.
 
@@ -55,6 +59,7 @@ class Ranvier:
 
     name = "ranvier"
     packages = ("ranvier", "apache-tvm", "apache-tvm-ffi")
+    needs_module = False
 
     def load(self) -> None:
         """Import compiler and runtime, without the second of torch that tvm_ffi adds to it."""
@@ -78,6 +83,7 @@ class OnnxRuntime:
 
     name = "onnxruntime"
     packages = ("onnxruntime",)
+    needs_module = False
 
     def load(self) -> None:
         """Import the library."""
@@ -102,6 +108,7 @@ class UnoptimisedOnnxRuntime:
 
     name = "onnxruntime, unoptimised"
     packages = ("onnxruntime",)
+    needs_module = False
 
     def load(self) -> None:
         """Import the library."""
@@ -126,6 +133,7 @@ class OpenVino:
 
     name = "openvino"
     packages = ("openvino",)
+    needs_module = False
 
     def load(self) -> None:
         """Import the library."""
@@ -156,6 +164,16 @@ class OpenVino:
 
 
 OWN = Ranvier.name
+
+
+def check(engine: Engine, case: Case) -> None:
+    """Refuse a case that an engine cannot run, before anything is imported.
+
+    Raises:
+        Unavailable: there is no torch module beside the model.
+    """
+    if engine.needs_module and case.module is None:
+        raise Unavailable("no torch module beside the model; export-modules writes such models")
 
 
 def versions(engine: Engine) -> dict[str, str]:

@@ -17,6 +17,7 @@ class RanvierArtifact:
 
     name = "ranvier, artifact"
     packages = ("ranvier", "apache-tvm-ffi")
+    needs_module = False
 
     def load(self) -> None:
         """Import the runtime alone."""
@@ -40,6 +41,7 @@ class RanvierBound:
 
     name = "ranvier, bound"
     packages = Ranvier.packages
+    needs_module = False
 
     def load(self) -> None:
         """Import compiler and runtime."""

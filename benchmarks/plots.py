@@ -5,19 +5,23 @@ from __future__ import annotations
 
 import io
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from .engines import OWN
 from .measure import Summary, speedup
+from .registry import ENGINES
 from .results import CaseResult, MemoryResult, Peaks, Roofline, StartupResult
 
 _WIDTH = 9.0
 _DECADES = 2000.0
 """How far below the peak a roofline plot reaches; what is slower takes next to no time."""
 
-_PALETTE = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999")
-"""Colours that colour-blind people tell apart (Okabe and Ito, 2008); the first is ours."""
+_PALETTE = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#56b4e9", "#999999")
+"""Colours that colour-blind people tell apart (Okabe and Ito, 2008)."""
+
+_OWN_SHADES = ("#d55e00", "#f0944d", "#f8c9a3")
+_COLOURS = dict(zip((OWN, *(e.name for e in ENGINES if e.name != OWN)), _PALETTE, strict=False))
 
 Bars = Mapping[str, Mapping[str, Summary]]
 """Values by group (case) and by series (engine)."""
@@ -107,7 +111,7 @@ def _grouped(values: Sequence[tuple[str, str, float]]) -> Bars:
 
 def _bars(name: str, bars: Bars, finish: Callable[[Any], None]) -> str:
     """Return horizontal bars: a group per case, a colour per engine."""
-    series = list(dict.fromkeys(engine for group in bars.values() for engine in group))
+    colours = _colours(engine for group in bars.values() for engine in group)
     figure, axes = _figure(0.8 + 0.22 * sum(len(group) + 1 for group in bars.values()))
     place, ticks = 0.0, []
     shown: set[str] = set()
@@ -118,7 +122,7 @@ def _bars(name: str, bars: Bars, finish: Callable[[Any], None]) -> str:
                 place,
                 value.median,
                 xerr=[[value.median - value.low], [value.high - value.median]],
-                color=_PALETTE[series.index(engine) % len(_PALETTE)],
+                color=colours[engine],
                 label="" if engine in shown else engine,
                 error_kw={"elinewidth": 0.8},
             )
@@ -128,9 +132,18 @@ def _bars(name: str, bars: Bars, finish: Callable[[Any], None]) -> str:
     axes.set_yticks(ticks, list(bars))
     axes.invert_yaxis()
     finish(axes)
-    if series:
+    if shown:
         axes.legend(fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return svg(figure, name)
+
+
+def _colours(engines: Iterable[str]) -> dict[str, str]:
+    """Return an engine's colour, the same in every plot; ways to run ranvier are shades of one."""
+    names = list(dict.fromkeys(engines))
+    own = [name for name in names if name.startswith(OWN)]
+    return {name: _COLOURS.get(name, _PALETTE[-1]) for name in names} | dict(
+        zip(own, _OWN_SHADES, strict=False)
+    )
 
 
 def _figure(height: float) -> tuple[Any, Any]:

@@ -143,7 +143,7 @@ def _overhead(found: Findings, settings: Settings, folder: Path, say: Say) -> No
         engines=_OVERHEAD_ENGINES,
         threads=1,
         cores=idlest_cores(1),
-        most=20_000,
+        most=2000,
     )
     found.overhead.append(compare(case, plan, say))
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,9 @@ from .results import CaseResult, EngineResult
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+_NOTE = 40
+"""Characters of a note on a terminal; results.json has all of it."""
 
 COLUMNS = (
     "engine",
@@ -37,7 +41,8 @@ def comparison(result: CaseResult) -> Table:
         f"{result.case}, {threads} (cores {cores}; load {result.load[0]:.1f} to "
         f"{result.load[1]:.1f}; reference: {result.reference or 'none'})"
     )
-    return table(title, COLUMNS, (comparison_row(engine, result) for engine in result.engines))
+    rows = [comparison_row(engine, result) for engine in result.engines]
+    return table(title, COLUMNS, [(*row[:-1], textwrap.shorten(row[-1], _NOTE)) for row in rows])
 
 
 def comparison_row(engine: EngineResult, result: CaseResult) -> Sequence[Any]:

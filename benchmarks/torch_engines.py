@@ -21,6 +21,7 @@ class TorchEager:
 
     name = "torch"
     packages = ("torch",)
+    needs_module = True
 
     def load(self) -> None:
         """Import the library."""
@@ -37,6 +38,7 @@ class TorchCompile:
 
     name = "torch.compile"
     packages = ("torch",)
+    needs_module = True
 
     def load(self) -> None:
         """Import the library; Inductor also needs a C++ compiler."""
@@ -58,6 +60,7 @@ class TorchDouble:
 
     name = "torch, float64"
     packages = ("torch",)
+    needs_module = True
 
     def load(self) -> None:
         """Import the library."""
@@ -77,8 +80,7 @@ class TorchDouble:
 
 
 def _restored(case: Case, threads: int) -> tuple[Any, Sequence[str]]:
-    if case.module is None:
-        raise Unavailable("no torch module beside the model; `export-modules` writes such models")
+    assert case.module is not None, "see engines.check"
     import torch
 
     try:

@@ -20,7 +20,7 @@ import numpy as np
 
 from . import own_engines
 from .cases import Case
-from .engines import Engine, Run, Unavailable, versions
+from .engines import Engine, Run, Unavailable, check, versions
 from .memory import peak, reset_peak, resident
 from .registry import engine_named
 
@@ -54,12 +54,14 @@ class Worker:
 
     def prepare(self, case: Mapping[str, Any], feed: str, threads: int) -> dict[str, Any]:
         """Load engine and model and run once; tell the seconds that each took."""
+        chosen = case_from(case)
+        check(self.engine, chosen)
         start = time.perf_counter()
         self.engine.load()
         loaded = time.perf_counter()
         self.feed = _arrays(feed)
         begun = time.perf_counter()
-        self.run = self.engine.prepare(case_from(case), threads)
+        self.run = self.engine.prepare(chosen, threads)
         prepared = time.perf_counter()
         self.run(self.feed)
         return {
@@ -106,11 +108,13 @@ class Worker:
 
     def memory(self, case: Mapping[str, Any], feed: str, threads: int) -> dict[str, Any]:
         """Return the bytes of a model on top of the engine's imports: held, and at the peaks."""
+        chosen = case_from(case)
+        check(self.engine, chosen)
         self.engine.load()
         self.feed = _arrays(feed)
         base = resident()
         reset_peak()
-        run = self.engine.prepare(case_from(case), threads)
+        run = self.engine.prepare(chosen, threads)
         held, prepare_peak = resident(), peak()
         reset_peak()
         for _ in range(_MEMORY_RUNS):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from ranvier.benchmarks.cases import case_of, cases_in, feed_of
+from ranvier.benchmarks.cases import case_of, cases_in, feed_of, zoo_case
 from ranvier.errors import InputError
 
 
@@ -69,3 +69,9 @@ def test_inputs_beside_the_model_are_taken(tmp_path: Path) -> None:
 def test_missing_model_is_told(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such model"):
         case_of(tmp_path / "missing.onnx")
+
+
+def test_models_of_the_zoo_need_no_file(tmp_path: Path) -> None:
+    case = zoo_case("unet2d", tmp_path, {"size": 16, "width": 4})
+    (image,) = feed_of(case).values()
+    assert (case.name, image.shape) == ("unet2d", (1, 1, 16, 16))
