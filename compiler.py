@@ -14,7 +14,7 @@ import numpy as np
 from .codegen.build import Built, build
 from .codegen.locations import ArenaBuffer
 from .codegen.lowering.base import LOWERINGS
-from .codegen.targets import Target, parse_target
+from .codegen.targets import Target, parse_target, parse_targets
 from .errors import InputError, UnsupportedError
 from .frontend.canonical import model_of, whole
 from .frontend.load import load
@@ -29,7 +29,7 @@ from .passes import run_passes
 from .passes.pipelines import CANONICAL, TARGET_READY
 from .passes.plan_memory import Buffer, plan
 from .passes.registry import Observer
-from .runtime.artifact import Artifact, Specialisation, is_artifact
+from .runtime.artifact import Artifact, Specialisation, is_artifact, join_variants
 from .runtime.executor import Executor
 from .runtime.keys import key_of
 from .runtime.manifest import ModelInfo
@@ -62,7 +62,9 @@ def compile(
     Args:
         model: path, bytes or ``ModelProto`` of an ONNX model, or a canonical graph, such as
             the builder and the zoo of :mod:`ranvier.frontend` make.
-        target: ``cpu``, ``cpu{march=...}`` or ``cuda{arch=...}``.
+        target: ``cpu``, ``cpu{march=...}`` or ``cuda{arch=...}``; several processors joined
+            by ``+``, as in ``cpu{march=x86-64-v3+x86-64-v4}``, give an artifact with code for
+            each, of which that for the best that is there runs.
         shapes: sizes of each input by name, or several such mappings.
         accuracy: ``default``, or ``strict`` for kernels without approximations (the same
             in this release).
@@ -74,8 +76,10 @@ def compile(
         InputError: ``shapes`` does not fit the model.
         TargetError: no such target.
     """
-    compiler = Compiler(model, target, accuracy)
-    return compiler.ahead(shapes)
+    loaded = model if isinstance(model, Graph) else _loaded(model)
+    targets = parse_targets(target)
+    artifacts = [Compiler(loaded, t.name, accuracy).ahead(shapes) for t in targets]
+    return join_variants(artifacts, any_machine=True)
 
 
 class Session(RuntimeSession):

@@ -22,6 +22,7 @@ from .options import (
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ..compiler import Compiler
     from ..runtime.artifact import Artifact
 
 
@@ -61,6 +62,7 @@ def command(
     data: dict[str, Any] = {
         "artifact": str(output),
         "target": artifact.target.name,
+        "variants": [variant.target.name for variant in artifact.variants],
         "specialisations": [str(key) for key in artifact.keys],
         "complete": not _open_stages(artifact),
         "bytes": sum(f.stat().st_size for f in output.iterdir()),
@@ -94,18 +96,36 @@ def _compile(
     inputs: Path | None,
 ) -> Artifact:
     """Compile and save; ``how`` is the target and the accuracy."""
+    from ..codegen.targets import parse_targets
     from ..compiler import Compiler
-    from ..runtime.session import Session
-    from .arrays import fit, load_arrays
+    from ..frontend.load import load
+    from ..runtime.artifact import join_variants
     from .progress import progress
 
+    target, accuracy = how
+    targets = parse_targets(target)
+    if inputs is not None and len(targets) > 1:
+        raise click.UsageError("--inputs runs the model, which takes one target; give --shapes")
     with progress(f"loading {model}") as shown:
-        compiler = Compiler(model, *how, lambda p, *_: shown.say(f"pass {p.name}"))
-        if inputs is None:
-            compiler.ahead(list(shapes) or None)
-        else:
-            session = Session(compiler.artifact, specialise=compiler.specialise)
-            session.run(None, fit(session.model.inputs, load_arrays(inputs)))
+        loaded = load(model)
+        artifacts = []
+        for t in targets:
+            compiler = Compiler(loaded, t.name, accuracy, lambda p, *_: shown.say(f"pass {p.name}"))
+            if inputs is None:
+                artifacts.append(compiler.ahead(list(shapes) or None))
+            else:
+                artifacts.append(_by_example(compiler, inputs))
+        artifact = join_variants(artifacts, any_machine=True)
         shown.say(f"writing {output}")
-        compiler.artifact.save(output)
+        artifact.save(output)
+    return artifact
+
+
+def _by_example(compiler: Compiler, inputs: Path) -> Artifact:
+    """Compile what running the model on the arrays in ``inputs`` needs."""
+    from ..runtime.session import Session
+    from .arrays import fit, load_arrays
+
+    session = Session(compiler.artifact, specialise=compiler.specialise)
+    session.run(None, fit(session.model.inputs, load_arrays(inputs)))
     return compiler.artifact

@@ -92,6 +92,7 @@ def _artifact(artifact: Artifact) -> Json:
             "cpu": target.cpu,
             "features": list(target.features),
         },
+        "variants": [variant.target.name for variant in artifact.variants],
         "specialisations": [_specialisation(s) for s in artifact.specialisations()],
     }
 
@@ -163,6 +164,8 @@ def _render(console: Console, data: Json) -> None:
     target = data["target"]
     features = ", ".join(target["features"]) or "no special features"
     console.print(f"  target {target['name']}: {target['os']} on {target['arch']}, {features}")
+    if data["variants"]:
+        console.print(f"  also for {', '.join(data['variants'])}")
     values = [("input", v["name"], v["type"]) for v in data["inputs"]]
     values += [("output", v["name"], v["type"]) for v in data["outputs"]]
     console.print(table("", ("", "name", "type"), values))

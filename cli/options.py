@@ -49,7 +49,8 @@ target_option = click.option(
     default="cpu",
     show_default=True,
     metavar="TARGET",
-    help="What to compile for: cpu, cpu{march=x86-64-v3}, cuda{arch=sm_90}.",
+    help="What to compile for: cpu, cpu{march=x86-64-v3}, cuda{arch=sm_90}; "
+    "several as in cpu{march=x86-64-v3+x86-64-v4}.",
 )
 
 shapes_option = click.option(

@@ -6,7 +6,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from os import PathLike
@@ -16,7 +16,7 @@ from ..errors import ArtifactError
 from .atomic import HashingFile, atomic_folder
 from .dtypes import Array, name_of_dtype
 from .keys import Key
-from .machine import TargetInfo, require_machine
+from .machine import TargetInfo, best_target
 from .manifest import FORMAT, Entry, FileEntry, Manifest, ModelInfo, WeightName
 from .program import Program
 from .stages import Following, Result
@@ -66,6 +66,8 @@ class Artifact:
         model: inputs and outputs of the model.
         target: what the machine must have.
         path: the folder it was loaded from, ``None`` if it lives in memory.
+        variants: the same model for other targets, which are saved with it; whoever loads
+            the folder gets what suits his machine best.
     """
 
     def __init__(
@@ -77,6 +79,7 @@ class Artifact:
         self.model = model
         self.target = target
         self.path: Path | None = None
+        self.variants: tuple[Artifact, ...] = ()
         self._lock = threading.Lock()
         self._loaders: dict[Key, Callable[[], Specialisation]] = {}
         self._loaded: dict[Key, Specialisation] = {}
@@ -137,8 +140,7 @@ class Artifact:
         """
         target = Path(path)
         _require_replaceable(target)
-        specialisations = self.specialisations()
-        if not specialisations:
+        if not all(a.specialisations() for a in (self, *self.variants)):
             raise ArtifactError(
                 "the artifact holds no compiled shapes yet; give `shapes` to compile, or run "
                 "it once, before saving"
@@ -146,7 +148,7 @@ class Artifact:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             with atomic_folder(target) as folder:
-                _Writer(folder).write(self, specialisations)
+                _Writer(folder).write(self)
         except OSError as error:
             raise ArtifactError(f"cannot write artifact {target}: {error}") from error
 
@@ -157,6 +159,8 @@ class Artifact:
         Manifest, file names and sizes are checked at once; a file's checksum when the file
         is first used, so that opening takes milliseconds whatever the weights' size.
 
+        Of several variants the one is opened that uses most of this processor's features.
+
         Args:
             path: the folder.
             any_machine: also open what cannot run here, to inspect it.
@@ -166,13 +170,12 @@ class Artifact:
                 for a machine with features that this one lacks.
         """
         folder = _Folder(Path(path))
-        if not any_machine:
-            require_machine(folder.manifest.target)
-        artifact = cls(folder.manifest.model, folder.manifest.target)
-        artifact.path = folder.path
+        artifacts = [cls(folder.manifest.model, target) for target in folder.manifest.targets]
+        for artifact in artifacts:
+            artifact.path = folder.path
         for entry in folder.manifest.entries:
-            artifact._loaders[entry.key] = _loader(folder, entry)
-        return artifact
+            artifacts[entry.target]._loaders[entry.key] = _loader(folder, entry)
+        return join_variants(artifacts, any_machine)
 
     def verify(self) -> None:
         """Check every file of a loaded artifact against its checksum.
@@ -185,6 +188,24 @@ class Artifact:
         folder = _Folder(self.path)
         for name in folder.files:
             folder.verified(name)
+
+
+def join_variants(artifacts: Sequence[Artifact], any_machine: bool = False) -> Artifact:
+    """Return the artifact that suits this machine best, with the others as its variants.
+
+    Args:
+        artifacts: one model for several targets.
+        any_machine: give the first one if none can run here.
+
+    Raises:
+        ArtifactError: none can run here, or they are of different models.
+    """
+    if any(a.model != artifacts[0].model for a in artifacts):
+        raise ArtifactError("the variants of an artifact must be of one model")
+    number = best_target([a.target for a in artifacts], any_machine)
+    best = artifacts[number]
+    best.variants = tuple(a for a in artifacts if a is not best)
+    return best
 
 
 def is_artifact(path: str | PathLike[str]) -> bool:
@@ -210,10 +231,12 @@ class _Writer:
         self.arrays: dict[str, Array] = {}
         self._keys: dict[int, str] = {}
 
-    def write(self, artifact: Artifact, specialisations: tuple[Specialisation, ...]) -> None:
+    def write(self, artifact: Artifact) -> None:
         from .. import __version__
 
-        entries = tuple(self.entry(k, s) for k, s in enumerate(specialisations))
+        variants = (artifact, *artifact.variants)
+        pairs = [(k, s) for k, variant in enumerate(variants) for s in variant.specialisations()]
+        entries = tuple(self.entry(n, k, s) for n, (k, s) in enumerate(pairs))
         with closing(HashingFile(self.folder / WEIGHTS)) as weights:
             # In the order of the first program's parameters and aligned like them, so that
             # what is read into memory can be used as it is.
@@ -222,17 +245,18 @@ class _Writer:
         tensors = tuple(
             StoredTensor(k, name_of_dtype(a.dtype), a.shape) for k, a in self.arrays.items()
         )
-        model, target = artifact.model, artifact.target
+        targets = tuple(variant.target for variant in variants)
         files = tuple(self.files)
-        manifest = Manifest(FORMAT, __version__, model, target, entries, tensors, files)
+        manifest = Manifest(FORMAT, __version__, artifact.model, targets, entries, tensors, files)
         with closing(HashingFile(self.folder / MANIFEST)) as file:
             file.write(manifest.to_text().encode())
 
-    def entry(self, number: int, s: Specialisation) -> Entry:
+    def entry(self, number: int, target: int, s: Specialisation) -> Entry:
         import json
 
         program = json.dumps(s.program.to_json(), separators=(",", ":"))
         return Entry(
+            target,
             s.key,
             self.text(f"program-{number}.json", program),
             self.copy(f"library-{number}.so", s.library),

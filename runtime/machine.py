@@ -7,6 +7,7 @@ import functools
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -114,3 +115,28 @@ def _quota() -> int:
         return -(-int(quota) // int(period))
     except (OSError, ValueError):  # no such file, or "max": no limit
         return sys.maxsize
+
+
+def best_target(targets: Sequence[TargetInfo], any_machine: bool = False) -> int:
+    """Return the number of the target that uses most of this processor's features.
+
+    Args:
+        targets: at least one.
+        any_machine: return the first one if none can run here.
+
+    Raises:
+        ArtifactError: none can run here; the message says why.
+    """
+    runnable: list[int] = []
+    reasons: list[str] = []
+    for number, target in enumerate(targets):
+        try:
+            require_machine(target)
+            runnable.append(number)
+        except ArtifactError as error:
+            reasons.append(str(error))
+    if runnable:
+        return max(runnable, key=lambda number: len(targets[number].features))
+    if any_machine:
+        return 0
+    raise ArtifactError("; ".join(reasons))

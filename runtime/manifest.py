@@ -69,8 +69,9 @@ class WeightName:
 
 @dataclass(frozen=True)
 class Entry:
-    """One specialisation: its key and the names of its files."""
+    """One specialisation: the number of its target, its key and the names of its files."""
 
+    target: int
     key: Key
     program: str
     library: str
@@ -87,7 +88,7 @@ class Manifest:
     format: int
     ranvier: str
     model: ModelInfo
-    target: TargetInfo
+    targets: tuple[TargetInfo, ...]
     entries: tuple[Entry, ...]
     tensors: tuple[StoredTensor, ...]
     files: tuple[FileEntry, ...]
@@ -97,6 +98,8 @@ class Manifest:
         keys = {t.key for t in self.tensors}
         if len(names) != len(self.files) or len(keys) != len(self.tensors):
             raise ArtifactError("a file or tensor is listed twice")
+        if {e.target for e in self.entries} != set(range(len(self.targets))):
+            raise ArtifactError("targets and specialisations do not belong to each other")
         for entry in self.entries:
             for name in (entry.program, entry.library, entry.graph):
                 if name not in names:

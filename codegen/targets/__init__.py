@@ -2,6 +2,6 @@
 """Targets: what a device can run, how kernels are scheduled and built for it."""
 
 from .base import Target
-from .registry import parse_target
+from .registry import parse_target, parse_targets
 
-__all__ = ["Target", "parse_target"]
+__all__ = ["Target", "parse_target", "parse_targets"]

@@ -14,6 +14,25 @@ _FORM = re.compile(r"(?P<kind>\w+)(?:\{(?P<options>[^{}]*)\})?\Z")
 _KINDS: dict[str, type[CpuTarget | CudaTarget]] = {"cpu": CpuTarget, "cuda": CudaTarget}
 
 
+def parse_targets(text: str) -> tuple[Target, ...]:
+    """Return the targets that ``text`` names: a ``+`` joins several values of an option.
+
+    Raises:
+        TargetError: as for :func:`parse_target`, or a target is named twice.
+
+    >>> [t.name for t in parse_targets("cpu{march=x86-64-v3+x86-64-v4}")]
+    ['cpu{march=x86-64-v3}', 'cpu{march=x86-64-v4}']
+    """
+    head, equals, values = text.partition("=")
+    if "+" not in values or "," in values or not values.endswith("}"):
+        return (parse_target(text),)
+    names = [f"{head}{equals}{value}}}" for value in values[:-1].split("+")]
+    targets = tuple(map(parse_target, names))
+    if len({(t.info().arch, t.info().cpu, t.info().device) for t in targets}) != len(targets):
+        raise TargetError(f"target {text!r} names one processor twice")
+    return targets
+
+
 def parse_target(text: str) -> Target:
     """Return the target that ``text`` names.
 

@@ -107,6 +107,17 @@ def test_compile_by_example_inputs(ranvier: Any, model: Path, inputs: Path, tmp_
     assert len(Artifact.load(tmp_path / "a").keys) == 1
 
 
+def test_compile_for_several_processors(
+    ranvier: Any, model: Path, inputs: Path, tmp_path: Path
+) -> None:
+    words = ("compile", model, "-o", tmp_path / "a", "--target", "cpu{march=x86-64+armv8-a}")
+    done = ranvier(*words, "--shapes", "x=2x100", "--json")
+    names = {done.data["target"], *done.data["variants"]}
+    assert names == {"cpu{march=x86-64}", "cpu{march=armv8-a}"}
+    assert len(ranvier("inspect", tmp_path / "a", "--json").data["variants"]) == 1
+    assert "takes one target" in ranvier(*words, "--inputs", inputs).err
+
+
 def test_inspect_a_model_without_shapes(ranvier: Any, model: Path) -> None:
     done = ranvier("inspect", model)
     assert done.code == 0

@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ranvier.codegen.targets import parse_target
+import ranvier
+from ranvier.codegen.targets import parse_target, parse_targets
 from ranvier.compiler import build_canonical, run_canonical
 from ranvier.errors import ArtifactError, TargetError
 from ranvier.ir import Graph, interpret, parse_graph
 from ranvier.runtime.cuda_launch import CudaLibrary
+from ranvier.runtime.machine import this_arch
 from ranvier.runtime.strict_json import decode
 
 pytestmark = pytest.mark.usefixtures("cache_folder")
@@ -45,11 +47,33 @@ def graph() -> Graph:
         ("cpu{mtune=x}", "no option 'mtune'; known: march"),
         ("cuda{arch=sm_20}", "unknown arch 'sm_20'; known: sm_80, sm_90"),
         ("cpu{march}", "expected option=value"),
+        ("cpu{march=x86-64+pentium}", "unknown march 'pentium'"),
+        ("cpu{march=x86-64+x86-64}", "names one processor twice"),
+        ("cpu{march=x86-64+x86-64-v2", "unknown target"),
     ],
 )
 def test_wrong_targets_are_refused_with_the_known_ones(text: str, message: str) -> None:
     with pytest.raises(TargetError, match=message):
-        parse_target(text)
+        parse_targets(text)
+
+
+def test_several_processors_are_for_artifacts_alone() -> None:
+    with pytest.raises(TargetError, match="unknown march 'x86-64\\+x86-64-v2'"):
+        parse_target("cpu{march=x86-64+x86-64-v2}")
+
+
+@pytest.mark.skipif(this_arch() != "x86_64", reason="compares two levels of x86-64")
+def test_an_artifact_of_two_levels_runs_the_better_one(tmp_path: Path) -> None:
+    levels = "cpu{march=x86-64+x86-64-v2+armv8-a}"
+    ranvier.compile(graph(), target=levels).save(tmp_path / "a")
+    session = ranvier.Session(tmp_path / "a")
+    assert session.artifact.target.cpu == "x86-64-v2"
+    assert [v.target.cpu for v in session.artifact.variants] == ["x86-64", "armv8-a"]
+    rng = np.random.default_rng(0)
+    inputs = {v.name: rng.standard_normal(v.type.dims, np.float32) for v in graph().inputs}  # type: ignore[union-attr]
+    found = session.run(None, inputs)
+    for a, b in zip(found, interpret(graph(), list(inputs.values())), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("march", ["x86-64-v3", "armv8-a", "armv8.2-a"])

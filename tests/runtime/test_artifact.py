@@ -27,6 +27,7 @@ from ranvier.runtime import (
     key_of,
     machine,
 )
+from ranvier.runtime.artifact import join_variants
 from ranvier.runtime.buffers import ParameterBlob
 from ranvier.runtime.dtypes import name_of_dtype
 from ranvier.runtime.program import Parameter, Program, TensorSpec
@@ -322,6 +323,82 @@ def test_artifact_of_another_machine_is_refused_but_can_be_inspected(
     with pytest.raises(ArtifactError, match=message):
         Artifact.load(tmp_path / "a")
     assert Artifact.load(tmp_path / "a", any_machine=True).target == target
+
+
+# Variants
+
+
+LEVELS: dict[str, tuple[str, ...]] = {
+    "old": (),
+    "middle": ("avx2",),
+    "new": ("avx2", "avx512f"),
+}
+
+
+def with_variants(model: ModelInfo, specialisation: Specialisation, folder: Path) -> Path:
+    """Save code for three levels of a processor; return the folder."""
+    artifacts = [
+        Artifact(model, target_info(name=n, os="linux", arch="x86_64", features=f), [s])
+        for n, f in LEVELS.items()
+        for s in (replace(specialisation, graph=n, weights={"w": W.copy()}),)
+    ]
+    join_variants(artifacts, any_machine=True).save(folder)
+    return folder
+
+
+@pytest.mark.usefixtures("another_machine")
+@pytest.mark.parametrize(
+    ("features", "best"), [((), "old"), (("avx2",), "middle"), (("avx2", "avx512f"), "new")]
+)
+def test_the_best_variant_that_can_run_is_loaded(
+    model: ModelInfo,
+    specialisation: Specialisation,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    features: tuple[str, ...],
+    best: str,
+) -> None:
+    folder = with_variants(model, specialisation, tmp_path / "a")
+    monkeypatch.setattr(machine, "cpu_features", lambda: frozenset(features))
+    loaded = Artifact.load(folder)
+    found = loaded.find(specialisation.key)
+    assert found is not None
+    assert (loaded.target.name, found.graph) == (best, best)
+    assert {v.target.name for v in loaded.variants} == LEVELS.keys() - {best}
+
+
+def test_variants_share_equal_weights_and_outlive_another_save(
+    model: ModelInfo, specialisation: Specialisation, tmp_path: Path
+) -> None:
+    folder = with_variants(model, specialisation, tmp_path / "a")
+    Artifact.load(folder, any_machine=True).save(tmp_path / "b")
+    manifest = json.loads((tmp_path / "b" / "manifest.json").read_text())["manifest"]
+    assert len(manifest["entries"]) == len(manifest["targets"]) == 3
+    assert len(manifest["tensors"]) == 1
+
+
+@pytest.mark.usefixtures("another_machine")
+def test_variants_of_which_none_can_run_say_why(
+    model: ModelInfo, specialisation: Specialisation, tmp_path: Path
+) -> None:
+    targets = [target_info(name=a, os="linux", arch=a) for a in ("aarch64", "riscv64")]
+    artifacts = [Artifact(model, t, [specialisation]) for t in targets]
+    with pytest.raises(ArtifactError, match=r"linux on aarch64.*; .*linux on riscv64"):
+        join_variants(artifacts)
+    join_variants(artifacts, any_machine=True).save(tmp_path / "a")
+    with pytest.raises(ArtifactError, match=r"linux on aarch64.*; .*linux on riscv64"):
+        Artifact.load(tmp_path / "a")
+
+
+def test_variants_must_be_of_one_model_and_all_be_compiled(
+    model: ModelInfo, artifact: Artifact, tmp_path: Path
+) -> None:
+    other = Artifact(replace(model, name="other"), artifact.target)
+    with pytest.raises(ArtifactError, match="must be of one model"):
+        join_variants([artifact, other])
+    joined = join_variants([artifact, Artifact(model, artifact.target)])
+    with pytest.raises(ArtifactError, match="no compiled shapes yet"):
+        joined.save(tmp_path / "a")
 
 
 def test_cpu_features_are_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
