@@ -8,7 +8,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -24,6 +24,7 @@ from .cases import FOLDER_VARIABLE, Case, case_of, short_cases, standard_cases, 
 from .compare import Plan, compare
 from .cores import alone, idlest_cores
 from .engines import OWN
+from .reference import cache_folder
 from .registry import ENGINES
 from .results import CaseResult
 from .suite import PARTS, Settings, run_suite
@@ -74,6 +75,7 @@ def compare_command(
         with progress("starting", len(todo)) as shown:
             for case, count in todo:
                 plan = Plan(list(engines) or NAMES, count, _cores(cores, count), **options)
+                plan = replace(plan, references=cache_folder())
                 results.append(compare(case, plan, shown.say))
                 shown.advance()
     data = {"results": [asdict(result) for result in results]}
@@ -144,6 +146,7 @@ def _settings(cases: Sequence[Case], minutes: float, options: Mapping[str, Any])
         rounds=options["rounds"],
         turn=0.1,
         budget=options["budget"],
+        references=cache_folder(),
     )
     return Settings(cases, threads, options["parts"] or PARTS, plan, 60 * minutes)
 

@@ -20,7 +20,7 @@ from .cases import Case, feed_of
 from .engines import OWN, Unavailable
 from .measure import Take, interleave
 from .processes import EngineFailed, engine_process
-from .registry import REFERENCES
+from .reference import ordered, reference_of
 from .results import CaseResult, EngineResult
 from .worker import case_to
 
@@ -42,6 +42,7 @@ class Plan:
         tolerance: largest error, relative to the reference's largest value, of an engine that
             is timed.
         seed: of random inputs.
+        references: folder where outputs to compare with are kept; ``None``: nowhere.
     """
 
     engines: Sequence[str]
@@ -53,6 +54,7 @@ class Plan:
     budget: float = 120.0
     tolerance: float = 1e-3
     seed: int = 0
+    references: Path | None = None
 
 
 class Asked(Protocol):
@@ -69,11 +71,11 @@ def compare(case: Case, plan: Plan, say: Say = lambda text: None) -> CaseResult:
         feed = folder / "inputs.npz"
         save_arrays(feed, feed_of(case, plan.seed))
         say(f"{case.name}: reference")
-        reference, expected = _reference(case, plan, feed)
+        reference = reference_of(case, feed, plan.cores, plan.references)
         processes = {
             name: stack.enter_context(engine_process(name, plan.cores)) for name in plan.engines
         }
-        return compare_in(processes, case, plan, feed, (reference, expected), say)
+        return compare_in(processes, case, plan, feed, reference, say)
 
 
 def compare_in(
@@ -149,20 +151,7 @@ def _prepared(
 
 def _outputs(process: Asked, path: Path) -> list[Any]:
     process.ask("outputs", path=str(path))
-    arrays = load_arrays(path)
-    return [arrays[f"arr_{k}"] for k in range(len(arrays))]
-
-
-def _reference(case: Case, plan: Plan, feed: Path) -> tuple[str, list[Any] | None]:
-    """Return what outputs are compared with, if a reference can be had."""
-    for engine in REFERENCES:
-        with (
-            contextlib.suppress(Unavailable, EngineFailed),
-            engine_process(engine.name, plan.cores) as process,
-        ):
-            process.ask("prepare", case=case_to(case), feed=str(feed), threads=plan.threads)
-            return engine.name, _outputs(process, feed.with_name("outputs.npz"))
-    return "", None
+    return ordered(load_arrays(path))
 
 
 def _timed(processes: Mapping[str, Asked], plan: Plan) -> dict[str, dict[str, Any]]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from .engines import Engine, OnnxRuntime, OpenVino, Ranvier, UnoptimisedOnnxRuntime
+from .exact import ExactInterpreter
 from .own_engines import RanvierArtifact, RanvierBound
 from .torch_engines import TorchCompile, TorchDouble, TorchEager
 
@@ -16,7 +17,7 @@ ENGINES: tuple[Engine, ...] = (
 )
 """Those that are timed, in the order of tables."""
 
-REFERENCES: tuple[Engine, ...] = (TorchDouble(), UnoptimisedOnnxRuntime())
+REFERENCES: tuple[Engine, ...] = (TorchDouble(), ExactInterpreter(), UnoptimisedOnnxRuntime())
 """Those that others are compared with, the most exact first."""
 
 OTHERS: tuple[Engine, ...] = (RanvierArtifact(), RanvierBound())

@@ -52,8 +52,10 @@ class Worker:
         arguments = {key: value for key, value in request.items() if key != "do"}
         return actions[request["do"]](**arguments)
 
-    def prepare(self, case: Mapping[str, Any], feed: str, threads: int) -> dict[str, Any]:
-        """Load engine and model and run once; tell the seconds that each took."""
+    def prepare(
+        self, case: Mapping[str, Any], feed: str, threads: int, runs: int = 1
+    ) -> dict[str, Any]:
+        """Load engine and model and run once, if asked; tell the seconds that each took."""
         chosen = case_from(case)
         check(self.engine, chosen)
         start = time.perf_counter()
@@ -63,7 +65,8 @@ class Worker:
         begun = time.perf_counter()
         self.run = self.engine.prepare(chosen, threads)
         prepared = time.perf_counter()
-        self.run(self.feed)
+        for _ in range(runs):
+            self.run(self.feed)
         return {
             "import_seconds": loaded - start,
             "prepare_seconds": prepared - begun,
