@@ -91,7 +91,7 @@ class DirectConvolution(Plan):
     @property
     def result(self) -> Request:
         """Channels are stored as vectors."""
-        return Request("channels_last")
+        return Request(self.group.order)
 
     @property
     def packings(self) -> Mapping[int, Packing]:

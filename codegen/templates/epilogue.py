@@ -16,7 +16,7 @@ from ...ir.ops import BroadcastTo, Reshape
 from ...ir.types import TensorType
 from ..lowering.base import Context, Tensor, lowering_of
 from ..lowering.storage import storage_dtype
-from ..views import View
+from ..views import Order, View
 from .emitter import Buffer, Expr, KernelEmitter
 
 _MOVEMENT = (BroadcastTo, Reshape)
@@ -42,17 +42,29 @@ class Anchored:
         return [storage_dtype(dtype_of(v)) for v in (*self.body.inputs, *self.body.outputs)]
 
     @property
+    def order(self) -> Order:
+        """How a result must lie whose channels are stored as vectors."""
+        return "row_major" if self.result != self.body.outputs[0] else "channels_last"
+
+    @property
     def extra(self) -> tuple[int, ...]:
         """Numbers of the operands that only the epilogue reads."""
         own = set(self.anchor.inputs)
         return tuple(k for k, v in enumerate(self.body.inputs) if v not in own)
 
 
-def anchored(body: Graph, is_anchor: Callable[[Node], bool]) -> Anchored | None:
+def anchored(
+    body: Graph, is_anchor: Callable[[Node], bool], table: int | None = None
+) -> Anchored | None:
     """Return the group as an anchor with an elementwise epilogue, if it is one.
 
     The anchor is of float32, and what follows of that or of truth values. A reshape at the
     end is left out: a result that lies row by row may have any shape.
+
+    Args:
+        body: the group.
+        is_anchor: whether a node is the anchor.
+        table: number of the anchor's operand that holds positions, which are integers.
     """
     anchors = [n for n in body.nodes if is_anchor(n)]
     if len(anchors) != 1 or len(body.outputs) != 1:
@@ -68,8 +80,9 @@ def anchored(body: Graph, is_anchor: Callable[[Node], bool]) -> Anchored | None:
         return None
     if any(not _is_pointwise(n) for n in body.nodes if n is not anchor):
         return None
-    values = [*body.inputs, *(v for n in body.nodes for v in n.outputs)]
-    if {dtype_of(v) for v in (*anchor.inputs, anchor.output)} != {"float32"}:
+    positions = {anchor.inputs[table]} if table is not None else set()
+    values = {*body.inputs, *(v for n in body.nodes for v in n.outputs)} - positions
+    if {dtype_of(v) for v in ({*anchor.inputs} - positions) | {anchor.output}} != {"float32"}:
         return None
     if not {dtype_of(v) for v in values} <= {"float32", "bool"}:
         return None

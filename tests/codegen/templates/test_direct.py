@@ -116,6 +116,15 @@ def test_padding_that_crops_and_padding_beyond_the_window():
         agree(emit.graph("pad", [x], [convolve(emit, x, 8, 3, pad=pad)]), data((1, 4, 9, 8)))
 
 
+def test_a_reshaped_result_lies_row_by_row():
+    emit = Emitter()
+    x = emit.argument(TensorType("float32", (1, 4, 6, 5)), "x")
+    grouped = emit(ops.Reshape((1, 4, 2, 6, 5)), convolve(emit, x, 8, 3))
+    mean = emit(ops.Reshape((1, 4, 1, 1, 1)), emit(ops.ReduceMean((2, 3, 4)), grouped))
+    y = emit(ops.Reshape((1, 8, 6, 5)), emit(ops.Sub(), grouped, mean))
+    agree(emit.graph("groups", [x], [convolve(emit, y, 8, 3)]), data((1, 4, 6, 5)))
+
+
 def test_weights_beyond_the_cache_are_walked_by_blocks():
     emit = Emitter()
     x = emit.argument(TensorType("float32", (1, 256, 5, 5)), "x")
