@@ -10,8 +10,12 @@ from ...ir.ops.fused import Fused
 from ...ir.types import Array, TensorType
 from .base import Plan, Template, VectorUnit, Written
 from .direct import direct_convolution
+from .transposed import transposed_convolution
 
-TEMPLATES: tuple[Template, ...] = (direct_convolution,)
+TEMPLATES: tuple[Template, ...] = (
+    transposed_convolution,
+    direct_convolution,
+)
 """In order of preference."""
 
 

@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ..views import Dims, View
@@ -65,23 +66,32 @@ def in_tiles(
     emit: KernelEmitter, lines: Lines, rows: int, visit: Visit, split: bool = True
 ) -> None:
     """Visit all positions, ``rows`` at a time; with ``split``, each thread a part of them."""
-    tiles, rest = divmod(lines.width, rows)
+    with in_lines(emit, lines, split) as line:
+        alone = lines.count == 1
+        in_runs(emit, lines.width, rows, lambda *run: visit(line, *run), split and alone)
+
+
+@contextmanager
+def in_lines(emit: KernelEmitter, lines: Lines, split: bool = True) -> Iterator[list[Expr]]:
+    """Loop over lines; with ``split``, each thread a part of them unless there is only one."""
     if lines.count == 1:
-        line = _line(0, lines)
-        if tiles:
-            with emit.share(tiles, split) as tile:
-                visit(line, tile * rows, rows)
-        if rest:
-            with emit.only_last_thread(split):
-                visit(line, tiles * rows, rest)
+        yield _line(0, lines)
         return
     with emit.share(lines.count, split) as number:
-        line = _line(number, lines)
-        if tiles:
-            with emit.loop(tiles) as tile:
-                visit(line, tile * rows, rows)
-        if rest:
-            visit(line, tiles * rows, rest)
+        yield _line(number, lines)
+
+
+def in_runs(
+    emit: KernelEmitter, width: int, rows: int, visit: Callable[[Expr, int], None], split: bool
+) -> None:
+    """Visit the positions of a line, ``rows`` at a time: where a run starts, and its length."""
+    tiles, rest = divmod(width, rows)
+    if tiles:
+        with emit.share(tiles, split) as tile:
+            visit(tile * rows, rows)
+    if rest:
+        with emit.only_last_thread(split):
+            visit(tiles * rows, rest)
 
 
 def _line(number: Expr, lines: Lines) -> list[Expr]:

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: MIT
+"""What the templates of convolutions share: the group they compute and its sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from ...ir.graph import Node
+from ...ir.ops import Conv
+from ...ir.ops.fused import Fused
+from ...ir.types import Array, TensorType
+from ..views import Dims, Request
+from .base import Plan, VectorUnit
+from .epilogue import Anchored, anchored
+from .phases import Axis, axes_of
+
+
+@dataclass(frozen=True)
+class Convolved:
+    """A group around a convolution with constant weights.
+
+    Attributes:
+        group: the convolution and what follows it.
+        data: number of the operand that is convolved.
+        weights: number of the operand that holds the weights.
+    """
+
+    group: Anchored
+    data: int
+    weights: int
+
+    @property
+    def op(self) -> Conv:
+        """The convolution."""
+        assert isinstance(self.group.anchor.op, Conv)
+        return self.group.anchor.op
+
+    @cached_property
+    def input_shape(self) -> Dims:
+        """Shape (N, C, spatial...) of the data."""
+        return _dims(self.group.anchor.inputs[0].type)
+
+    @cached_property
+    def weight_shape(self) -> Dims:
+        """Shape (O, C / groups, window...) of the weights."""
+        return _dims(self.group.anchor.inputs[1].type)
+
+    @cached_property
+    def output_shape(self) -> Dims:
+        """Shape (N, O, spatial...) of the result."""
+        return _dims(self.group.anchor.output.type)
+
+    @cached_property
+    def axes(self) -> tuple[Axis, ...]:
+        """How windows move along the spatial axes."""
+        return axes_of(self.op, self.weight_shape[2:], self.output_shape[2:])
+
+    @property
+    def is_spread(self) -> bool:
+        """Whether elements of the data lie apart: whether it is a transposed convolution."""
+        return set(self.op.input_dilation) != {1}
+
+
+def convolved(node: Node, arrays: Mapping[str, Array]) -> Convolved | None:
+    """Return a group as a convolution of float32 with constant weights, if it is one."""
+    assert isinstance(node.op, Fused)
+    group = anchored(node.op.body, lambda n: isinstance(n.op, Conv))
+    if group is None:
+        return None
+    inputs = node.op.body.inputs
+    data, weights = (inputs.index(v) for v in group.anchor.inputs)
+    if node.inputs[weights].name not in arrays or data == weights:
+        return None
+    return Convolved(group, data, weights)
+
+
+@dataclass(frozen=True, eq=False)
+class ConvolutionPlan(Plan):
+    """Base of plans of convolutions.
+
+    Attributes:
+        conv: the group.
+        unit: the processor core.
+    """
+
+    conv: Convolved
+    unit: VectorUnit
+
+    @property
+    def result(self) -> Request:
+        """Channels are stored as vectors."""
+        return Request(self.conv.group.order)
+
+
+def _dims(type: object) -> Dims:
+    assert isinstance(type, TensorType)
+    return type.dims
+
+
+__all__ = ["ConvolutionPlan", "Convolved", "convolved"]
