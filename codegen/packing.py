@@ -69,6 +69,28 @@ def convolution(weights: Array, block: int) -> Array:
     return np.ascontiguousarray(padded.transpose(order)).reshape(-1)
 
 
+@recipe
+def channels_innermost(weights: Array) -> Array:
+    """Return convolution weights (O, C, K...) as (K..., O, C).
+
+    >>> channels_innermost(np.float32([[[1, 2], [3, 4]]])).tolist()
+    [1.0, 3.0, 2.0, 4.0]
+    """
+    order = (*range(2, weights.ndim), 0, 1)
+    return np.ascontiguousarray(weights.transpose(order)).reshape(-1)
+
+
+@recipe
+def outputs_innermost(weights: Array) -> Array:
+    """Return convolution weights (O, C, K...) as (K..., C, O).
+
+    >>> outputs_innermost(np.float32([[[1, 2], [3, 4]], [[5, 6], [7, 8]]])).tolist()
+    [1.0, 5.0, 3.0, 7.0, 2.0, 6.0, 4.0, 8.0]
+    """
+    order = (*range(2, weights.ndim), 1, 0)
+    return np.ascontiguousarray(weights.transpose(order)).reshape(-1)
+
+
 def _padded(array: Array, axis: int, size: int) -> Array:
     if array.shape[axis] == size:
         return array
@@ -82,4 +104,12 @@ def packed_size(shape: tuple[int, ...], block: int) -> int:
     return -(-shape[0] // block) * block * math.prod(shape[1:])
 
 
-__all__ = ["Packing", "Recipe", "convolution", "packed_size", "recipe"]
+__all__ = [
+    "Packing",
+    "Recipe",
+    "channels_innermost",
+    "convolution",
+    "outputs_innermost",
+    "packed_size",
+    "recipe",
+]

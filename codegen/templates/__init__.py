@@ -10,9 +10,11 @@ from ...ir.ops.fused import Fused
 from ...ir.types import Array, TensorType
 from .base import Plan, Template, VectorUnit, Written
 from .direct import direct_convolution
+from .narrow import narrow_convolution
 from .transposed import transposed_convolution
 
 TEMPLATES: tuple[Template, ...] = (
+    narrow_convolution,
     transposed_convolution,
     direct_convolution,
 )

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, TypeAlias
 
@@ -143,6 +143,10 @@ class Register:
     def lane(self, k: Expr) -> Expr:
         """Return one element."""
         return self.buffer[k]
+
+    def lanes_from(self, first: int) -> Callable[[Expr], Expr]:
+        """Return a function that gives an element by its number, counted from ``first``."""
+        return lambda k: self.buffer[k + first]
 
     def set(self, value: Expr) -> None:
         """Store a vector."""
