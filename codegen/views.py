@@ -70,7 +70,8 @@ class Request:
     """What a kernel asks of how an operand or result lies in memory.
 
     Attributes:
-        order: which axis is innermost: ``channels_last`` is (N, spatial..., C).
+        order: which axis is innermost: ``channels_last`` is (N, spatial..., C). Without a halo,
+            elements of ``row_major`` follow each other without gaps.
         halo: zeros that are read around the operand, per axis; empty for none.
     """
 
@@ -79,7 +80,7 @@ class Request:
 
     def accepts(self, view: View) -> bool:
         """Whether a tensor that lies like ``view`` will do."""
-        if self.order == "row_major" and not view.is_row_major:
+        if self.order == "row_major" and not (view.is_row_major or self._accepts_rows(view)):
             return False
         if self.order == "channels_last" and not is_channels_last(view):
             return False
@@ -87,6 +88,11 @@ class Request:
             view.before(k) >= low and view.after(k) >= high
             for k, (low, high) in enumerate(self.halo)
         )
+
+    def _accepts_rows(self, view: View) -> bool:
+        """Whether there are zeros around, where asked for, but rows lie as they should."""
+        order = sorted(range(len(view.shape)), key=lambda k: -view.strides[k])
+        return bool(self.halo) and view.strides[-1] == 1 and order == sorted(order)
 
 
 ANY = Request()

@@ -11,10 +11,12 @@ from ...ir.types import Array, TensorType
 from .base import Plan, Template, VectorUnit, Written
 from .direct import direct_convolution
 from .narrow import narrow_convolution
+from .planar import planar_convolution
 from .transposed import transposed_convolution
 
 TEMPLATES: tuple[Template, ...] = (
     narrow_convolution,
+    planar_convolution,
     transposed_convolution,
     direct_convolution,
 )
