@@ -9,12 +9,14 @@ from ...ir.graph import Node
 from ...ir.ops.fused import Fused
 from ...ir.types import Array, TensorType
 from .base import Plan, Template, VectorUnit, Written
+from .depthwise import depthwise_convolution
 from .direct import direct_convolution
 from .narrow import narrow_convolution
 from .planar import planar_convolution
 from .transposed import transposed_convolution
 
 TEMPLATES: tuple[Template, ...] = (
+    depthwise_convolution,
     narrow_convolution,
     planar_convolution,
     transposed_convolution,
