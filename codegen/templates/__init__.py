@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from ...ir.graph import Node
 from ...ir.ops.fused import Fused
 from ...ir.types import Array, TensorType
+from .averaging import averaging
 from .base import Plan, Template, VectorUnit, Written
 from .depthwise import depthwise_convolution
 from .direct import direct_convolution
 from .narrow import narrow_convolution
 from .planar import planar_convolution
+from .pooling import pooling
 from .transposed import transposed_convolution
 
 TEMPLATES: tuple[Template, ...] = (
@@ -21,6 +23,8 @@ TEMPLATES: tuple[Template, ...] = (
     planar_convolution,
     transposed_convolution,
     direct_convolution,
+    pooling,
+    averaging,
 )
 """In order of preference."""
 
