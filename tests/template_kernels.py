@@ -66,7 +66,7 @@ def _run(node: Node, plan: Plan, known: dict[str, Array], threads: int) -> Array
     view, result, start = _placed(shape, np.dtype(np.float32), plan.result, -7)
     untouched = result.copy()
     _call(plan, [*views, view], [*buffers, result], [*starts, start], threads)
-    found = _window(result, start, view).copy()
+    found: Array = _window(result, start, view).copy()
     _window(result, start, view)[...] = _window(untouched, start, view)
     np.testing.assert_array_equal(result, untouched)
     return found

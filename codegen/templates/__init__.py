@@ -15,6 +15,7 @@ from .direct import direct_convolution
 from .narrow import narrow_convolution
 from .planar import planar_convolution
 from .pooling import pooling
+from .resampling import resampling
 from .transposed import transposed_convolution
 
 TEMPLATES: tuple[Template, ...] = (
@@ -25,6 +26,7 @@ TEMPLATES: tuple[Template, ...] = (
     direct_convolution,
     pooling,
     averaging,
+    resampling,
 )
 """In order of preference."""
 
