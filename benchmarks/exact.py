@@ -60,6 +60,8 @@ def widen(graph: Any) -> None:
             attribute.i = TensorProto.DOUBLE
         if attribute.HasField("t"):
             _widen_tensor(attribute.t)
+        if attribute.name in {"value_float", "value_floats"}:
+            _widen_constant(attribute)
         if attribute.HasField("g"):
             widen(attribute.g)
 
@@ -75,6 +77,14 @@ def _widen_tensor(tensor: Any) -> None:
     if tensor.data_type == TensorProto.FLOAT:
         array = numpy_helper.to_array(tensor).astype(np.float64)
         tensor.CopyFrom(numpy_helper.from_array(array, tensor.name))
+
+
+def _widen_constant(attribute: Any) -> None:
+    """Write the number or the list of a Constant as a tensor, whose type can be chosen."""
+    from onnx import helper, numpy_helper
+
+    numbers = np.array(helper.get_attribute_value(attribute), np.float64)
+    attribute.CopyFrom(helper.make_attribute("value", numpy_helper.from_array(numbers)))
 
 
 def _wide(array: Any) -> Any:

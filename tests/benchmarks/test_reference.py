@@ -26,7 +26,11 @@ def case(tmp_path: Path) -> Case:
         helper.make_node("MatMul", ["x", "w"], ["p"]),
         helper.make_node("Add", ["p", "c"], ["s"]),
         helper.make_node("Cast", ["k"], ["f"], to=TensorProto.FLOAT),
-        helper.make_node("Mul", ["s", "f"], ["y"]),
+        helper.make_node("Mul", ["s", "f"], ["m"]),
+        helper.make_node("Constant", [], ["half"], value_float=0.5),
+        helper.make_node("Constant", [], ["row"], value_floats=[1.0, 2.0, 3.0, 4.0]),
+        helper.make_node("Mul", ["m", "half"], ["h"]),
+        helper.make_node("Mul", ["h", "row"], ["y"]),
     ]
     graph = helper.make_graph(
         nodes,
@@ -50,7 +54,7 @@ FEED = {"x": np.array([[0.1, 0.2, 0.3], [1e-4, 2, 3]], np.float32), "k": np.arra
 def expected() -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     x, w = FEED["x"].astype(np.float64), W.astype(np.float64)
     # The constant was divided in float32; that number is what the model holds.
-    return np.asarray((x @ w + (W[0] / 3).astype(np.float64)) * 3)
+    return np.asarray((x @ w + (W[0] / 3).astype(np.float64)) * 1.5 * np.arange(1.0, 5.0))
 
 
 def test_interpreter_computes_in_float64(case: Case) -> None:
