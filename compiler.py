@@ -213,10 +213,13 @@ def target_ready(graph: Graph, target: Target, observe: Observer | None = None) 
     def supports(op: Op, types: tuple[Type, ...]) -> bool:
         return target.supports(op, *types)
 
+    def keeps(op: Op, types: tuple[Type, ...]) -> bool:
+        return target.keeps(op, *types)
+
     keep = frozenset(_lowered_composites())
     options: dict[str, dict[str, Any]] = {
         "recognise-composites": {"attention": "attention" in keep},
-        "expand-composites": {"keep": keep},
+        "expand-composites": {"keep": keep, "keep_if": keeps},
         "partition": {"supports": supports},
         "fuse": {"supports": supports, "join_in_place": target.unit is not None},
     }

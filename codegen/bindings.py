@@ -73,12 +73,12 @@ class _Registers:
         known: dict[Any, Any] = {}
         statements: list[Any] = []
         for variable, bound in lets:
-            expr = _substitute(bound, known)
+            expr = substitute(bound, known)
             if uses[variable] < 2:
                 known[variable] = expr
             else:
                 known[variable] = self._name(variable, expr, statements)
-        final = tirx.BufferStore(store.buffer, _substitute(value, known), store.indices)
+        final = tirx.BufferStore(store.buffer, substitute(value, known), store.indices)
         return tirx.SeqStmt([*statements, final]) if statements else final
 
     def _name(self, variable: Any, value: Any, statements: list[Any]) -> Any:
@@ -128,7 +128,8 @@ def _uses(expressions: list[Any]) -> Counter[Any]:
     return counts
 
 
-def _substitute(expr: Any, known: dict[Any, Any]) -> Any:
+def substitute(expr: Any, known: dict[Any, Any]) -> Any:
+    """Return ``expr`` with variables replaced by what is ``known`` of them."""
     if not known:
         return expr
     return structural_map(expr, (tvm.ir.Var, lambda variable: known.get(variable, variable)))

@@ -107,9 +107,9 @@ class KernelLibrary:
         return name, kernel
 
     def _group_kernel(self, body: Graph, plan: Plan | None, views: Sequence[View]) -> Kernel:
-        if plan is None:
+        written = None if plan is None else plan.build(views)
+        if written is None:
             return build_kernel(body, self.target, views)
-        written = plan.build(views)
         return Kernel(written.function, written.scratch, parallel=written.split)
 
     def _convert_kernel(self, dtype: str, source: View, result: View) -> Kernel:

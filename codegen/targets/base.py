@@ -71,4 +71,10 @@ class Target(ABC):
             return False
         if not all(isinstance(t, TensorType) and has_storage(t.dtype) for t in types):
             return False
-        return op.kind is Kind.CONTROL or type(op) in LOWERINGS
+        return op.kind is Kind.CONTROL or type(op) in LOWERINGS or self.keeps(op, *types)
+
+    def keeps(self, op: Op, *types: Type) -> bool:
+        """Whether a composite of operands of these types is best left whole."""
+        from ..templates.rows import keeps
+
+        return self.unit is not None and keeps(op, types, self.unit)

@@ -16,6 +16,7 @@ from .narrow import narrow_convolution
 from .planar import planar_convolution
 from .pooling import pooling
 from .resampling import resampling
+from .rows import row_kernel
 from .transposed import transposed_convolution
 
 TEMPLATES: tuple[Template, ...] = (
@@ -27,6 +28,7 @@ TEMPLATES: tuple[Template, ...] = (
     pooling,
     averaging,
     resampling,
+    row_kernel,
 )
 """In order of preference."""
 

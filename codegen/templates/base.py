@@ -37,8 +37,12 @@ class Plan(ABC):
         return {}
 
     @abstractmethod
-    def build(self, views: Sequence[View]) -> Written:
-        """Write the kernel for operands and a result that lie like ``views``."""
+    def build(self, views: Sequence[View]) -> Written | None:
+        """Write the kernel for operands and a result that lie like ``views``.
+
+        Returns:
+            ``None`` if the group is better lowered by TE when they lie like that.
+        """
 
 
 @dataclass(frozen=True)
