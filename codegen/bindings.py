@@ -149,13 +149,20 @@ def _on_stack(function: Any, module: Any, context: Any) -> Any:
 
 def _pipeline() -> Any:
     lower, finish_host, finish_device = tirx.get_tir_pipeline("s_tir")
+    transform = tvm.ir.transform
+
+    def unshared(module: Any, context: Any) -> Any:
+        # TVM 0.27 binds what a loop nest and the statements after it have in common inside of
+        # the nest, which LLVM refuses; LLVM finds common subexpressions by itself.
+        with transform.PassContext(config={"tirx.disable_cse_tir": True}):
+            return lower(module)
 
     def with_stack() -> Any:
         # Marked last: TVM's storage rewriting drops annotations.
         mark = tirx.transform.prim_func_pass(_on_stack, opt_level=0)
-        return tvm.ir.transform.Sequential([mark, finish_host()])
+        return transform.Sequential([mark, finish_host()])
 
-    return lower, with_stack, finish_device
+    return transform.module_pass(unshared, opt_level=0), with_stack, finish_device
 
 
 tirx.compilation_pipeline.register_tir_pipeline(PIPELINE, _pipeline)

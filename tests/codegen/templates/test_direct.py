@@ -125,6 +125,18 @@ def test_a_reshaped_result_lies_row_by_row():
     agree(emit.graph("groups", [x], [convolve(emit, y, 8, 3)]), data((1, 4, 6, 5)))
 
 
+def test_a_sum_with_a_residual_may_be_reshaped():
+    emit = Emitter()
+    x = emit.argument(TensorType("float32", (1, 16, 6, 5, 12)), "x")
+    skip = convolve(emit, x, 16, 1)
+    y = emit(ops.Add(), convolve(emit, emit(ops.Relu(), skip), 16, 3), skip)
+    grouped = emit(ops.Reshape((1, 8, 2, 6, 5, 12)), y)
+    mean = emit(ops.Reshape((1, 8, 1, 1, 1, 1)), emit(ops.ReduceMean((2, 3, 4, 5)), grouped))
+    graph = emit.graph("groups", [x], [emit(ops.Sub(), grouped, mean), y])
+    agree(graph, data((1, 16, 6, 5, 12)))
+    agree(emit.graph("group", [x], [emit(ops.Sub(), grouped, mean)]), data((1, 16, 6, 5, 12)))
+
+
 def test_weights_beyond_the_cache_are_walked_by_blocks():
     emit = Emitter()
     x = emit.argument(TensorType("float32", (1, 256, 5, 5)), "x")
