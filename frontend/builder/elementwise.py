@@ -69,7 +69,8 @@ def tanh(x: Tensor, *, name: str | None = None) -> Tensor:
 
 def softmax(x: Tensor, axis: int = -1, *, name: str | None = None) -> Tensor:
     """Return shares of ``axis`` that add up to 1."""
-    return Layer.begin("softmax", name).apply(ops.Softmax(axis), x)
+    layer = Layer.begin("softmax", name)
+    return layer.apply(ops.Softmax(layer.axis(axis, x)), x)
 
 
 def add(x: Tensor, y: Tensor | Number, *, name: str | None = None) -> Tensor:

@@ -52,7 +52,7 @@ def concat(tensors: Sequence[Tensor], axis: int = 1, *, name: str | None = None)
     layer = Layer.begin("concat", name)
     if not tensors:
         raise layer.error("there are no tensors to join")
-    return layer.apply(ops.Concat(_axis(layer, axis, tensors[0])), *tensors)
+    return layer.apply(ops.Concat(layer.axis(axis, tensors[0])), *tensors)
 
 
 def split(x: Tensor, parts: int, axis: int = -1, *, name: str | None = None) -> list[Tensor]:
@@ -62,7 +62,7 @@ def split(x: Tensor, parts: int, axis: int = -1, *, name: str | None = None) -> 
         LayerError: the size is no multiple of ``parts``.
     """
     layer = Layer.begin("split", name)
-    size = x.shape[_axis(layer, axis, x)]
+    size = x.shape[layer.axis(axis, x)]
     if parts < 1 or size % parts:
         raise layer.error(f"axis {axis} of {x.type} does not split into {parts} equal parts")
     step = size // parts
@@ -92,13 +92,7 @@ def pad(
 
 
 def _cut(layer: Layer, x: Tensor, axis: int, start: int, stop: int) -> Tensor:
-    at = _axis(layer, axis, x)
+    at = layer.axis(axis, x)
     starts, stops = [0] * x.rank, list(x.shape)
     starts[at], stops[at] = start, stop
     return layer.apply(ops.Slice(tuple(starts), tuple(stops), (1,) * x.rank), x)
-
-
-def _axis(layer: Layer, axis: int, x: Tensor) -> int:
-    if not -x.rank <= axis < x.rank:
-        raise layer.error(f"axis {axis} does not exist in {x.type}")
-    return axis % x.rank

@@ -131,6 +131,16 @@ class Layer:
         array = np.full(shape, number, np.float32)
         return Tensor(TensorType("float32", tuple(shape)), Constant(array))
 
+    def axis(self, axis: int, x: Tensor) -> int:
+        """Return an axis of ``x``, which may be counted from the end, counted from the front.
+
+        Raises:
+            LayerError: there is no such axis.
+        """
+        if not -x.rank <= axis < x.rank:
+            raise self.error(f"axis {axis} does not exist in {x.type}")
+        return axis % x.rank
+
     def apply(self, op: Op, *inputs: Tensor) -> Tensor:
         """Return the only result of ``op``."""
         (result,) = self.multi(op, *inputs)

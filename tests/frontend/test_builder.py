@@ -232,6 +232,12 @@ def test_split_and_concat_and_crop() -> None:
     assert result.tolist() == [[3, 4, 1, 2, 2]]
 
 
+def test_softmax_of_the_last_axis() -> None:
+    x = nn.input("x", (2, 3))
+    [found] = interpret(nn.graph("g", [x], [nn.softmax(x)]), [np.eye(2, 3, dtype=np.float32)])
+    np.testing.assert_allclose(found.sum(1), 1, rtol=1e-6)
+
+
 def test_attention_hides_what_the_mask_hides() -> None:
     x, mask = nn.input("x", (1, 3, 4)), nn.input("mask", (1, 3), "int64")
     seen = nn.reshape(nn.not_equal(mask, 0), (1, 1, 1, 3))
