@@ -45,10 +45,11 @@ def _bind_loop(loop: Any, mutator: Any) -> Any:
         return mutator.default_mutate(loop)
     registers = _Registers(int(loop.extent), loop.loop_var - loop.min)
     body = structural_map(loop.body, (tirx.BufferStore, registers.bind))
-    if not registers.allocations:
-        return loop
     vectorised = tirx.For(loop.loop_var, loop.min, loop.extent, loop.kind, body)
-    return tirx.SeqStmt([*registers.allocations, vectorised])
+    # Even without a register: what is used once has been put in its place, and TVM cannot
+    # vectorise a let of a bool.
+    allocations = registers.allocations
+    return tirx.SeqStmt([*allocations, vectorised]) if allocations else vectorised
 
 
 class _Registers:
