@@ -91,6 +91,20 @@ def outputs_innermost(weights: Array) -> Array:
     return np.ascontiguousarray(weights.transpose(order)).reshape(-1)
 
 
+@recipe
+def matrix(weights: Array, block: int) -> Array:
+    """Return a matrix (..., K, N) as (N / block, K, block), zeros at the end.
+
+    >>> matrix(np.float32([[1, 2, 3], [4, 5, 6]]), 2).tolist()
+    [1.0, 2.0, 4.0, 5.0, 3.0, 0.0, 6.0, 0.0]
+    """
+    depth, columns = weights.shape[-2:]
+    blocks = -(-columns // block)
+    padded = _padded(weights.reshape(depth, columns), 1, blocks * block)
+    split = padded.reshape(depth, blocks, block)
+    return np.ascontiguousarray(split.transpose(1, 0, 2)).reshape(-1)
+
+
 def _padded(array: Array, axis: int, size: int) -> Array:
     if array.shape[axis] == size:
         return array
@@ -109,6 +123,7 @@ __all__ = [
     "Recipe",
     "channels_innermost",
     "convolution",
+    "matrix",
     "outputs_innermost",
     "packed_size",
     "recipe",

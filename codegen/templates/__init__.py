@@ -15,6 +15,7 @@ from .direct import direct_convolution
 from .narrow import narrow_convolution
 from .planar import planar_convolution
 from .pooling import pooling
+from .product import product
 from .resampling import resampling
 from .rows import row_kernel
 from .transposed import transposed_convolution
@@ -28,6 +29,7 @@ TEMPLATES: tuple[Template, ...] = (
     pooling,
     averaging,
     resampling,
+    product,
     row_kernel,
 )
 """In order of preference."""

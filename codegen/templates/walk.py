@@ -40,6 +40,8 @@ class Lines:
         """
         outer, width = [shape[0], *shape[2:-1]], shape[-1]
         axes = [0, *range(2, len(shape) - 1)]
+        # Lowerings broadcast along an axis of one element: a line along it cannot be continued.
+        pointwise = pointwise and width > 1
         while pointwise and outer and all(_continues(v, axes[-1], shape, width) for v in views):
             width *= outer.pop()
             axes.pop()
