@@ -219,6 +219,7 @@ def target_ready(graph: Graph, target: Target, observe: Observer | None = None) 
     keep = frozenset(_lowered_composites())
     options: dict[str, dict[str, Any]] = {
         "recognise-composites": {"attention": "attention" in keep},
+        "split-normalization": {"wanted": target.normalises},
         "expand-composites": {"keep": keep, "keep_if": keeps},
         "partition": {"supports": supports},
         "fuse": {"supports": supports, "join_in_place": target.unit is not None},

@@ -13,6 +13,7 @@ from .pipelines import CANONICAL, TARGET_READY
 from .plan_memory import Buffer, Plan, plan
 from .recognise_composites import recognise_composites
 from .registry import PASSES, Pass, graph_pass, pass_named, run_passes
+from .split_normalization import split_normalization
 
 __all__ = [
     "CANONICAL",
@@ -34,4 +35,5 @@ __all__ = [
     "plan",
     "recognise_composites",
     "run_passes",
+    "split_normalization",
 ]

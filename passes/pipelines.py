@@ -21,6 +21,7 @@ that have no kernel for it.
 """
 
 TARGET_READY: tuple[str, ...] = (
+    "split-normalization",
     "expand-composites",
     "canonicalise",
     "fold-constants",

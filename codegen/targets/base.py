@@ -75,6 +75,17 @@ class Target(ABC):
 
     def keeps(self, op: Op, *types: Type) -> bool:
         """Whether a composite of operands of these types is best left whole."""
+        from ...ir.ops import NormaliseByMoments, SlabMoments
         from ..templates.rows import keeps
 
-        return self.unit is not None and keeps(op, types, self.unit)
+        if self.unit is None:
+            return False
+        if isinstance(op, SlabMoments | NormaliseByMoments):
+            return isinstance(types[0], TensorType) and self.normalises(types[0])
+        return keeps(op, types, self.unit)
+
+    def normalises(self, type: TensorType) -> bool:
+        """Whether moments of slabs of such data, and normalisations by them, have templates."""
+        from ..templates.normalise import normalises
+
+        return self.unit is not None and normalises(type)

@@ -12,7 +12,9 @@ from .averaging import averaging
 from .base import Plan, Template, VectorUnit, Written
 from .depthwise import depthwise_convolution
 from .direct import direct_convolution
+from .moments import moments
 from .narrow import narrow_convolution
+from .normalise import normalise
 from .planar import planar_convolution
 from .pooling import pooling
 from .product import product
@@ -30,6 +32,8 @@ TEMPLATES: tuple[Template, ...] = (
     averaging,
     resampling,
     product,
+    moments,
+    normalise,
     row_kernel,
 )
 """In order of preference."""

@@ -41,11 +41,13 @@ class KernelEmitter:
 
     def load(self, buffer: Buffer, offset: Expr, lanes: int | None = None) -> Expr:
         """Return the vector of neighbours that starts at ``offset``."""
-        return buffer.vload([offset], f"{buffer.dtype}x{lanes or self.lanes}")
+        count = lanes or self.lanes
+        return buffer[offset] if count == 1 else buffer.vload([offset], f"{buffer.dtype}x{count}")
 
     def store(self, buffer: Buffer, offset: Expr, value: Expr, lanes: int | None = None) -> None:
         """Store a vector at ``offset``."""
-        tb.buffer_store(buffer, value, [tirx.Ramp(offset, 1, lanes or self.lanes)])
+        count = lanes or self.lanes
+        tb.buffer_store(buffer, value, [tirx.Ramp(offset, 1, count) if count > 1 else offset])
 
     def broadcast(self, scalar: Expr) -> Expr:
         """Return a vector of one number."""
@@ -53,11 +55,18 @@ class KernelEmitter:
 
     def constant(self, number: float) -> Expr:
         """Return a float32 vector of one constant."""
-        return self.broadcast(T.float32(number))
+        return self.spread(number, self.lanes)
 
-    def register(self, value: Expr | None = None, dtype: str = "float32") -> Register:
+    def spread(self, number: float, lanes: int) -> Expr:
+        """Return a float32 vector of ``lanes`` times one constant."""
+        return T.broadcast(T.float32(number), lanes) if lanes > 1 else T.float32(number)
+
+    def register(
+        self, value: Expr | None = None, dtype: str = "float32", lanes: int | None = None
+    ) -> Register:
         """Return a new vector register, holding ``value`` if given."""
-        register = Register(tb.alloc_buffer((self.lanes,), dtype, scope="local"), self.lanes)
+        count = lanes or self.lanes
+        register = Register(tb.alloc_buffer((count,), dtype, scope="local"), count)
         if value is not None:
             register.set(value)
         return register
@@ -133,7 +142,7 @@ class Register:
 
     def __init__(self, buffer: Buffer, lanes: int) -> None:
         self.buffer = buffer
-        self._all = [tirx.Ramp(0, 1, lanes)]
+        self._all = [tirx.Ramp(0, 1, lanes) if lanes > 1 else 0]
 
     @property
     def value(self) -> Expr:

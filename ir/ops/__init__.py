@@ -20,6 +20,7 @@ from .linear import *
 from .lookup import *
 from .loss import *
 from .max_pooling import *
+from .moments import *
 from .normalization import *
 from .quantization import *
 from .random import *

@@ -24,6 +24,7 @@ def positive(*shape: int) -> Array:
 X = normal(2, 4, 3, 2)
 CHANNEL = (normal(4), normal(4))
 RUNNING = (normal(4), positive(4))
+MOMENTS = np.stack([normal(2, 3, 4), positive(2, 3, 4)], axis=2)
 HALF = (100 * X).astype(np.float16)
 ZERO_ROW = np.array([[0.0, 0.0], [3.0, -4.0]], np.float32)
 
@@ -43,6 +44,9 @@ SAMPLES = [
     Sample(ops.InstanceNorm(), (HALF, *(c.astype(np.float16) for c in CHANNEL)), "half"),
     Sample(ops.GroupNorm(2, 1e-3), (X, *CHANNEL)),
     Sample(ops.GroupNorm(4), (X, *CHANNEL), "all"),
+    Sample(ops.SlabMoments(), (X,)),
+    Sample(ops.SlabMoments(), (normal(2, 4, 5),), "line"),
+    Sample(ops.NormaliseByMoments(2, 1e-3), (X, MOMENTS, *CHANNEL)),
     Sample(ops.LpNorm(1, 2), (X,)),
     Sample(ops.LpNorm(-1, 1), (X,), "one"),
     Sample(ops.LpNorm(1, 2), (ZERO_ROW.astype(np.float16),), "zero", gradient=None),
