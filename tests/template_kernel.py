@@ -72,6 +72,7 @@ class TemplateKernel:
         )
         place[0][:] = 7
         written = self.plan.build((*views, result))
+        assert written is not None, "the template declines these views"
         scratch = [_guarded(np.full(n // 4, np.nan, np.float32)) for n in written.scratch]
         _call(written, [*buffers, place, *scratch], threads)
         found = _read(place, result)
