@@ -11,6 +11,7 @@ from .fuse import fuse
 from .partition import partition
 from .pipelines import CANONICAL, TARGET_READY
 from .plan_memory import Buffer, Plan, plan
+from .pool_before_pointwise import pool_before_pointwise
 from .recognise_composites import recognise_composites
 from .registry import PASSES, Pass, graph_pass, pass_named, run_passes
 from .split_normalization import split_normalization
@@ -33,6 +34,7 @@ __all__ = [
     "partition",
     "pass_named",
     "plan",
+    "pool_before_pointwise",
     "recognise_composites",
     "run_passes",
     "split_normalization",

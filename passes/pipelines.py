@@ -26,6 +26,7 @@ TARGET_READY: tuple[str, ...] = (
     "canonicalise",
     "fold-constants",
     "fold-normalization",
+    "pool-before-pointwise",
     "canonicalise",
     "eliminate-common-subexpressions",
     "partition",
