@@ -53,20 +53,31 @@ def compile_functions(functions: Mapping[str, Any], target: Mapping[str, Any]) -
     Raises:
         CompileError: TVM or LLVM refuses it.
     """
-    marked = {
-        tvm.ir.GlobalVar(name): function.with_attrs(
-            {"global_symbol": name, "calling_conv": _C_FUNCTION}
-        )
-        for name, function in functions.items()
-    }
     try:
-        built = tvm.compile(tvm.IRModule(marked), tvm.target.Target(target), tir_pipeline=PIPELINE)
+        built = _built(functions, target)
         with TemporaryDirectory(prefix="ranvier-") as folder:
             path = Path(folder) / "object.o"
             built.mod.write_to_file(str(path), "o")
             return path.read_bytes()
     except Exception as error:
         raise CompileError(f"{', '.join(functions)} cannot be compiled: {error}") from error
+
+
+def assembly_of(function: Any, target: Mapping[str, Any]) -> str:
+    """Return the assembly of a TIR function."""
+    text: str = _built({"kernel": function}, target).mod.inspect_source("asm")
+    return text
+
+
+def _built(functions: Mapping[str, Any], target: Mapping[str, Any]) -> Any:
+    marked = {
+        tvm.ir.GlobalVar(name): function.with_attrs(
+            {"global_symbol": name, "calling_conv": _C_FUNCTION}
+        )
+        for name, function in functions.items()
+    }
+    module = tvm.IRModule(marked)
+    return tvm.compile(module, tvm.target.Target(target), tir_pipeline=PIPELINE)
 
 
 def number_of_jobs() -> int:

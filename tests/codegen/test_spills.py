@@ -6,13 +6,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import tvm
 from tvm import tirx
 from tvm.script import tirx as T
 from tvm.script.ir_builder import IRBuilder
 from tvm.tirx.script.builder import ir as tb
 
-from ranvier.codegen.bindings import PIPELINE
+from ranvier.codegen.compile_kernels import assembly_of
 from ranvier.codegen.spills import InnerLoop, innermost_loops, spills
 from ranvier.codegen.targets.cpu import CpuTarget
 
@@ -121,14 +120,6 @@ def product(rows: int, columns: int, lanes: int) -> Any:
     return builder.get()
 
 
-def assembly(function: Any, march: str) -> str:
-    """Return what LLVM makes of a function."""
-    function = function.with_attr("global_symbol", "k").with_attr("calling_conv", 1)
-    module = tvm.IRModule({tvm.ir.GlobalVar("k"): function})
-    target = tvm.target.Target(CpuTarget(march)._tvm())
-    return str(tvm.compile(module, target, tir_pipeline=PIPELINE).mod.inspect_source("asm"))
-
-
 @pytest.mark.parametrize(
     ("march", "lanes", "fits", "spilling"),
     [
@@ -140,7 +131,9 @@ def assembly(function: Any, march: str) -> str:
 def test_real_loops_that_fit_the_registers_and_that_do_not(
     march: str, lanes: int, fits: tuple[int, int], spilling: tuple[int, int]
 ) -> None:
-    good, bad = (assembly(product(*tile, lanes), march) for tile in (fits, spilling))
+    good, bad = (
+        assembly_of(product(*tile, lanes), CpuTarget(march)._tvm()) for tile in (fits, spilling)
+    )
     assert spills(good) == 0
     assert spills(bad) > 0
     assert max(loop.arithmetic for loop in innermost_loops(good)) % (fits[0] * fits[1]) == 0
