@@ -71,7 +71,7 @@ class DirectConvolution(Plan):
     def tile(self) -> Tile:
         """Positions and vectors of channels that are computed at once."""
         width = math.prod(self.output_shape[2:]) if self.is_pointwise else self.output_shape[-1]
-        return best_tile(width, self.output_shape[1], self.unit)
+        return best_tile(width, self.output_shape[1], self.unit, self.input_shape[1])
 
     @property
     def is_pointwise(self) -> bool:

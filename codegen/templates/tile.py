@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from .base import VectorUnit
 from .emitter import Buffer, Expr, KernelEmitter, Register
 
+DEEP = 4
+"""An inner loop of so many trips, or more, needs no more registers than one trip does."""
+
 
 @dataclass(frozen=True)
 class Tile:
@@ -18,27 +21,50 @@ class Tile:
     vectors: int
 
 
-def tiles(unit: VectorUnit) -> list[Tile]:
-    """Return the tiles whose sums, weights and one broadcast fit the registers.
+def tiles(unit: VectorUnit, depth: int = DEEP) -> list[Tile]:
+    """Return the tiles whose sums, weights and broadcasts fit the registers.
+
+    Args:
+        unit: the processor core.
+        depth: trips of the inner loop.
 
     >>> Tile(6, 2) in tiles(VectorUnit(8, 16)), Tile(7, 2) in tiles(VectorUnit(8, 16))
     (True, False)
     """
-    found = []
-    for vectors in range(1, 5):
-        # Beyond 24 sums a loop gains nothing and spills as soon as anything else is live.
-        most = min((unit.registers - 1 - vectors) // vectors, 24 // vectors, 14)
-        found += [Tile(rows, vectors) for rows in range(1, most + 1)]
-    return found
+    # Beyond 24 sums a loop gains nothing and spills as soon as anything else is live.
+    return [
+        Tile(rows, vectors)
+        for vectors in range(1, 5)
+        for rows in range(1, min(24 // vectors, 14) + 1)
+        if (rows + 1) * vectors + _broadcasts(rows, depth) <= unit.registers
+    ]
 
 
-def best_tile(width: int, channels: int, unit: VectorUnit) -> Tile:
+def _broadcasts(rows: int, depth: int) -> int:
+    """Return how many broadcast elements are held at once.
+
+    LLVM unrolls a loop of few trips and mixes them. Where there is no loop it unrolls the taps
+    of a window instead and holds what one has in common with the next; if it unrolls all of
+    them, it reads weights from the stack instead of from where they are, which costs the same.
+    """
+    if depth == 1:
+        return rows + 1
+    return 1 if depth >= DEEP else 2
+
+
+def best_tile(width: int, channels: int, unit: VectorUnit, depth: int = DEEP) -> Tile:
     """Return the tile that computes ``width`` positions of ``channels`` in the fewest steps.
 
-    >>> best_tile(56, 64, VectorUnit(8, 16))
-    Tile(rows=4, vectors=3)
+    Args:
+        width: positions.
+        channels: of the result.
+        unit: the processor core.
+        depth: trips of the inner loop.
+
+    >>> best_tile(56, 64, VectorUnit(8, 16)), best_tile(112, 64, VectorUnit(8, 16), depth=3)
+    (Tile(rows=4, vectors=3), Tile(rows=6, vectors=2))
     """
-    return min(tiles(unit), key=lambda t: (_steps(t, width, channels, unit), -t.vectors))
+    return min(tiles(unit, depth), key=lambda t: (_steps(t, width, channels, unit), -t.vectors))
 
 
 def _steps(tile: Tile, width: int, channels: int, unit: VectorUnit) -> float:
