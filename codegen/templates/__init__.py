@@ -10,6 +10,7 @@ from ...ir.ops.fused import Fused
 from ...ir.types import Array, TensorType
 from .averaging import averaging
 from .base import Plan, Template, VectorUnit, Written
+from .batched_product import batched_product
 from .depthwise import depthwise_convolution
 from .direct import direct_convolution
 from .moments import moments
@@ -32,6 +33,7 @@ TEMPLATES: tuple[Template, ...] = (
     averaging,
     resampling,
     product,
+    batched_product,
     moments,
     normalise,
     row_kernel,

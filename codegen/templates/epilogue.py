@@ -76,7 +76,9 @@ def anchored(
         result = producers[result].inputs[0]
         if result not in producers:
             return None
-    if _dims(result) != _dims(anchor.output) or not all(v in body.inputs for v in anchor.inputs):
+    if dims_of(result) != dims_of(anchor.output) or not all(
+        v in body.inputs for v in anchor.inputs
+    ):
         return None
     if any(not _is_pointwise(n) for n in body.nodes if n is not anchor):
         return None
@@ -93,7 +95,8 @@ def _is_pointwise(node: Node) -> bool:
     return node.op.kind is Kind.ELEMENTWISE or isinstance(node.op, _MOVEMENT)
 
 
-def _dims(value: Value) -> tuple[int, ...]:
+def dims_of(value: Value) -> tuple[int, ...]:
+    """Return the shape of a tensor."""
     assert isinstance(value.type, TensorType)
     return value.type.dims
 
@@ -125,7 +128,7 @@ class Epilogue:
 
     def __init__(self, group: Anchored, views: Sequence[View], buffers: Sequence[Buffer]) -> None:
         self.group = group
-        shape = _dims(group.result)
+        shape = dims_of(group.result)
         # With a reshape left out, the result lies row by row, whatever its shape.
         same = views[-1].shape == shape
         self.result = views[-1] if same else _row_major(shape)
@@ -166,7 +169,7 @@ class Epilogue:
             value = Value(name, _type_of(array))
             env[value] = _constant(context, array)
         anchor_value = self.group.anchor.output
-        env[anchor_value] = context.lazy(_dims(anchor_value), "float32", lambda *_: anchor)
+        env[anchor_value] = context.lazy(dims_of(anchor_value), "float32", lambda *_: anchor)
         uses = body.uses()
         for node in body.nodes:
             if node is self.group.anchor or not all(v in env for v in node.inputs):
