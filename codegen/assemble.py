@@ -155,6 +155,8 @@ class _Assembler:
             return
         if is_concatenation(node) and self._concatenation(node, drafts):
             return
+        if self.memory.lies_in_operand(node):
+            return
         plan = self.memory.scope.plans.get(node.outputs[0])
         self.arena.clock += 1
         operands = [self._operand_of(node, k, plan, drafts) for k in range(len(node.inputs))]

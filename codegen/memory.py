@@ -8,14 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-from ..ir.graph import Graph, Value
+from ..ir.graph import Graph, Node, Value
 from ..ir.ops.fused import Fused
 from ..ir.printer import digest
 from ..ir.types import Array, TensorType, dtype_name, numpy_dtype
 from ..runtime.program import Parameter, TensorSpec
 from .locations import Arena, HostSlot, Location
 from .packing import Packing
-from .placement import Home, homes_of
+from .placement import Home, home_in_operand, homes_of
 from .templates import Plan, choose
 from .unit import VectorUnit
 from .views import Request, View, laid_out, row_major
@@ -148,6 +148,14 @@ class Memory:
         place = replace(whole, offset=home.first * size)
         self.scope.places[value] = place
         return (place, home.view), around
+
+    def lies_in_operand(self, node: Node) -> bool:
+        """Whether the result of a kernel is but another view of its operand; note where it is."""
+        home = home_in_operand(node, self.scope.homes)
+        if home is None or home != self.scope.homes.get(node.outputs[0]):
+            return False
+        self.laid_out(node.outputs[0])
+        return True
 
     def temporary(self, value: Value, request: Request) -> Laid:
         """Return new memory for a value that lies as a kernel asks."""

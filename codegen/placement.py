@@ -4,12 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..ir.graph import Graph, Node, Value
 from ..ir.ops import Concat, Reshape, Transpose
 from ..ir.ops.fused import Fused
 from ..ir.types import TensorType
+from .movement import seen
 from .templates.base import Plan
 from .views import Halo, Order, Request, View, laid_out, merged
 
@@ -60,7 +61,7 @@ class _Placer:
             if is_concatenation(node) and node.output in self.free:
                 self._concatenation(node)
         for value in self.free:
-            if value not in self.homes:
+            if value not in self.homes and not self._sees(value):
                 self._own(value)
         return self.homes
 
@@ -164,6 +165,23 @@ class _Placer:
         )
         return True
 
+    def _sees(self, value: Value) -> bool:
+        """Let a value that is moved only lie where it comes from, if readers take any strides."""
+        home = home_in_operand(self.free[value], self.homes)
+        if home is None or not self._takes_strides(value):
+            return False
+        self.homes[value] = home
+        return True
+
+    def _takes_strides(self, value: Value) -> bool:
+        for node in self.graph.nodes:
+            if value in node.inputs:
+                plan = self.plans.get(node.outputs[0])
+                read = {k for k, v in enumerate(node.inputs) if v == value}
+                if plan is None or not read <= plan.strided:
+                    return False
+        return True
+
     def _own(self, value: Value) -> None:
         order = self.orders.get(value, "row_major")
         view, first, size = laid_out(_dims(value), order, self.halos.get(value, ()))
@@ -178,6 +196,16 @@ def _part(home: Home, shape: tuple[int, ...], axis: int, start: int) -> Home:
     view = View(shape, home.view.strides, halo)
     first = home.first + start * home.view.strides[axis]
     return Home(home.buffer, first, view, home.whole, home.whole_first, home.size)
+
+
+def home_in_operand(node: Node, homes: Mapping[Value, Home]) -> Home | None:
+    """Return where the result of a kernel that only moves elements lies in its operand."""
+    source = homes.get(node.inputs[0]) if len(node.inputs) == 1 else None
+    found = None if source is None else seen(node, source.view)
+    if source is None or found is None:
+        return None
+    first, view = found
+    return replace(source, first=source.first + first, view=view)
 
 
 def is_concatenation(node: Node) -> bool:
@@ -210,4 +238,4 @@ def _dims(value: Value) -> tuple[int, ...]:
     return value.type.dims
 
 
-__all__ = ["Home", "concatenation_axis", "homes_of", "is_concatenation"]
+__all__ = ["Home", "concatenation_axis", "home_in_operand", "homes_of", "is_concatenation"]

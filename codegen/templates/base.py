@@ -32,6 +32,11 @@ class Plan(ABC):
         """What is asked of the result."""
 
     @property
+    def strided(self) -> frozenset[int]:
+        """Numbers of the operands that are read as well whatever their strides."""
+        return frozenset()
+
+    @property
     def packings(self) -> Mapping[int, Packing]:
         """How constant operands are rearranged, by number."""
         return {}

@@ -61,6 +61,11 @@ class BatchedProduct(Plan):
         return [ANY] * len(self.group.body.inputs)
 
     @property
+    def strided(self) -> frozenset[int]:
+        """Both matrices."""
+        return frozenset(self.group.body.inputs.index(v) for v in self.group.anchor.inputs)
+
+    @property
     def result(self) -> Request:
         """Columns are stored as vectors."""
         return Request("row_major")
