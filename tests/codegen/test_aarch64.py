@@ -78,6 +78,7 @@ def recurrent(x: Tensor) -> Tensor:
 NETWORKS: list[tuple[Network, tuple[int, ...]]] = [
     (residual, (2, 5, 13, 11)),
     (wide, (1, 64, 13, 15)),
+    (wide, (1, 64, 26, 30)),
     (volume, (1, 4, 6, 6, 10)),
     (mobile, (1, 3, 17, 16)),
     (transformer, (1, 9, 24)),
@@ -86,7 +87,7 @@ NETWORKS: list[tuple[Network, tuple[int, ...]]] = [
 ]
 
 
-@pytest.mark.parametrize(("network", "shape"), NETWORKS, ids=[n.__name__ for n, _ in NETWORKS])
+@pytest.mark.parametrize(("network", "shape"), NETWORKS, ids=lambda v: getattr(v, "__name__", None))
 def test_networks(network: Network, shape: tuple[int, ...], driver: Path, tmp_path: Path) -> None:
     x = nn.input("x", shape)
     check(nn.graph("g", [x], [network(x)], seed=1), driver, tmp_path, 1e-5)

@@ -67,6 +67,11 @@ k:
 	str	q7, [x19, #16]
 	fmla	v1.4s, v27.4s, v26.s[0]
 	cbnz	x12, .LBB0_2
+.LBB0_3:
+	ldr	q6, [sp, #144]
+	fadd	v6.4s, v6.4s, v1.4s
+	fmla	v1.4s, v6.4s, v26.s[0]
+	cbnz	x13, .LBB0_3
 	tbnz	w3, #0, .LBB0_1
 	ret
 """
@@ -82,7 +87,10 @@ def test_spills_of_x86() -> None:
 
 
 def test_spills_of_aarch64() -> None:
-    assert innermost_loops(AARCH64) == (InnerLoop("k", ".LBB0_2", 6, 1, 2),)
+    assert innermost_loops(AARCH64) == (
+        InnerLoop("k", ".LBB0_2", 6, 1, 2),
+        InnerLoop("k", ".LBB0_3", 4, 1, 1, additions=1),
+    )
     assert spills(AARCH64) == 2
 
 

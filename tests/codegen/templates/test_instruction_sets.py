@@ -66,7 +66,7 @@ NETWORKS: list[tuple[Network, tuple[int, ...]]] = [
     (residual, (1, 64, 28, 28)),
     (tails, (1, 24, 15, 17)),
     (stem, (1, 3, 64, 64)),
-    (first, (1, 4, 56, 56)),
+    (first, (1, 3, 56, 56)),
     (first, (1, 2, 8, 12, 24)),
     (depthwise, (1, 64, 28, 28)),
     (transposed, (1, 64, 8, 8)),
