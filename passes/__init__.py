@@ -12,6 +12,7 @@ from .partition import partition
 from .pipelines import CANONICAL, TARGET_READY
 from .plan_memory import Buffer, Plan, plan
 from .pool_before_pointwise import pool_before_pointwise
+from .push_slices_up import push_slices_up
 from .recognise_composites import recognise_composites
 from .registry import PASSES, Pass, graph_pass, pass_named, run_passes
 from .split_normalization import split_normalization
@@ -35,6 +36,7 @@ __all__ = [
     "pass_named",
     "plan",
     "pool_before_pointwise",
+    "push_slices_up",
     "recognise_composites",
     "run_passes",
     "split_normalization",

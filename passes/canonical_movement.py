@@ -81,7 +81,7 @@ def _adds_leading_axes(node: Node) -> bool:
 @static_rewrite(ops.Slice)
 def normalise_slices(scope: Scope, node: Node) -> Value | None:
     """Write slices that take the same positions in the same way."""
-    plain = _slice(op_of(node, ops.Slice).positions())
+    plain = plain_slice(op_of(node, ops.Slice).positions())
     return None if plain == node.op else scope(plain, node.inputs[0])
 
 
@@ -92,10 +92,10 @@ def merge_slices(scope: Scope, node: Node) -> Value | None:
     if inner is None:
         return None
     before, after = op_of(inner, ops.Slice).positions(), op_of(node, ops.Slice).positions()
-    return scope(_slice(tuple(map(_compose, before, after))), inner.inputs[0])
+    return scope(plain_slice(tuple(map(_compose, before, after))), inner.inputs[0])
 
 
-def _slice(taken: tuple[range, ...]) -> ops.Slice:
+def plain_slice(taken: tuple[range, ...]) -> ops.Slice:
     """Return the slice that takes these positions, in normal form."""
     plain: list[tuple[int, int, int]] = []
     for r in taken:
@@ -130,7 +130,7 @@ def slice_of_concat(scope: Scope, node: Node) -> Value | None:
         if low <= min(taken[axis]) and max(taken[axis]) < high:
             r = taken[axis]
             taken[axis] = range(r.start - low, r.stop - low, r.step)
-            return scope(_slice(tuple(taken)), part)
+            return scope(plain_slice(tuple(taken)), part)
         low = high
     return None
 
@@ -143,7 +143,7 @@ def slice_before_transpose(scope: Scope, node: Node) -> Value | None:
         return None
     permutation = op_of(inner, ops.Transpose).permutation
     taken = dict(zip(permutation, op_of(node, ops.Slice).positions(), strict=True))
-    part = scope(_slice(tuple(taken[k] for k in range(len(permutation)))), inner.inputs[0])
+    part = scope(plain_slice(tuple(taken[k] for k in range(len(permutation)))), inner.inputs[0])
     return scope(inner.op, part)
 
 
@@ -218,7 +218,7 @@ def slice_instead_of_gather(scope: Scope, node: Node) -> Value | None:
         return None
     whole = [range(n) for n in dims_of(x)]
     whole[axis] = taken
-    return scope(ops.Reshape(dims_of(node.output)), scope(_slice(tuple(whole)), x))
+    return scope(ops.Reshape(dims_of(node.output)), scope(plain_slice(tuple(whole)), x))
 
 
 def _evenly_spaced(indices: Array, size: int) -> range | None:

@@ -24,6 +24,7 @@ TARGET_READY: tuple[str, ...] = (
     "split-normalization",
     "expand-composites",
     "canonicalise",
+    "push-slices-up",
     "fold-constants",
     "fold-normalization",
     "pool-before-pointwise",
