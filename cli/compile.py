@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @inputs_option
 @click.option(
     "--accuracy", type=click.Choice(("default", "strict")), default="default",
-    help="strict: no approximations in kernels.",
+    help="strict: convolutions by their definition, slower.",
 )  # fmt: skip
 def command(
     model: Path,

@@ -74,7 +74,7 @@ class _Assembler:
     def __init__(self, graph: Graph, target: Target) -> None:
         self.graph = graph
         self.library = KernelLibrary(target)
-        self.memory = Memory(graph, target.unit)
+        self.memory = Memory(graph, target)
         self.arena = self.memory.arena
 
     # The whole

@@ -61,7 +61,8 @@ def build(
     # Hashing weights is most of what a program from the cache costs.
     digests = Digests()
     text = print_graph(graph, digests=digests)
-    key = cache_key(text, sources, repr(target.info()), repr(list(checks)))
+    about = (repr(target.info()), target.accuracy, repr(list(checks)))
+    key = cache_key(text, sources, *about)
     program, folder = cached(key, make)
     names = {p.name for p in program.parameters}
     return Built(program, folder / LIBRARY, _weights(graph, names, digests), text)

@@ -16,8 +16,8 @@ from ..runtime.program import Parameter, TensorSpec
 from .locations import Arena, HostSlot, Location
 from .packing import Packing
 from .placement import Home, home_in_operand, homes_of
+from .targets import Target
 from .templates import Plan, choose
-from .unit import VectorUnit
 from .views import Request, View, laid_out, row_major
 
 Place: TypeAlias = Location | HostSlot
@@ -48,14 +48,15 @@ class Scope:
     converted: dict[tuple[Value, Request], Laid] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, graph: Graph, unit: VectorUnit | None) -> Scope:
+    def of(cls, graph: Graph, target: Target) -> Scope:
         """Choose templates and homes for the kernels of a graph or region."""
+        unit = target.unit
         if unit is None:
             return cls(arrays=graph.parameters)
         plans: dict[Value, Plan] = {}
         for node in graph.nodes:
             if isinstance(node.op, Fused):
-                plan = choose(node, graph.parameters, unit)
+                plan = choose(node, graph.parameters, unit, target.accuracy)
                 if plan is not None:
                     plans[node.outputs[0]] = plan
         return cls(arrays=graph.parameters, plans=plans, homes=homes_of(graph, plans))
@@ -66,13 +67,13 @@ class Memory:
 
     Args:
         graph: the whole graph.
-        unit: the processor core that templates write for, if there are any.
+        target: what kernels are built for.
     """
 
-    def __init__(self, graph: Graph, unit: VectorUnit | None) -> None:
-        self.unit = unit
+    def __init__(self, graph: Graph, target: Target) -> None:
+        self.target = target
         self.arena = Arena()
-        self.scope = Scope.of(graph, unit)
+        self.scope = Scope.of(graph, target)
         self.parameters: dict[str, Parameter] = {}
         self.weights: dict[str, Array] = {}
         self.parameter_bytes = 0
@@ -82,7 +83,7 @@ class Memory:
     def region(self, body: Graph, arguments: Sequence[Location]) -> Iterator[None]:
         """Within the block, names are those of ``body``."""
         before = self.scope
-        self.scope = Scope.of(body, self.unit)
+        self.scope = Scope.of(body, self.target)
         self.scope.places.update(zip(body.inputs, arguments, strict=True))
         try:
             yield

@@ -11,6 +11,7 @@ from typing import TypeAlias
 import numpy as np
 
 from ..ir.types import Array
+from .filtering import filter_transform
 
 Recipe: TypeAlias = Callable[..., Array]
 _RECIPES: dict[str, Recipe] = {}
@@ -105,6 +106,29 @@ def matrix(weights: Array, block: int) -> Array:
     return np.ascontiguousarray(split.transpose(1, 0, 2)).reshape(-1)
 
 
+@recipe
+def winograd(weights: Array, m: int, block: int, group: int) -> Array:
+    """Return weights (O, C, [D,] 3, 3) as (O / block / group, P, group, D, C, block).
+
+    P counts the values of a filter at the (m + 2)**2 points; they are computed in float64.
+    ``O / block``, rounded up, is a multiple of ``group``; the filters that are not there are zeros.
+
+    >>> winograd(np.ones((1, 2, 3, 3), np.float32), 2, 2, 1).reshape(16, 2, 2)[5].tolist()
+    [[2.25, 0.0], [2.25, 0.0]]
+    """
+    outputs, channels = weights.shape[:2]
+    blocks = -(-outputs // block)
+    taps = _padded(weights, 0, blocks * block).reshape(
+        blocks // group, group, block, channels, -1, 9
+    )
+    ordered = taps.transpose(0, 5, 1, 4, 3, 2).astype(np.float64)
+    transform = filter_transform(m)
+    result = np.empty((blocks // group, len(transform), ordered[0, 0].size), np.float32)
+    for k, part in enumerate(ordered):
+        result[k] = transform @ part.reshape(9, -1)
+    return result.reshape(-1)
+
+
 def _padded(array: Array, axis: int, size: int) -> Array:
     if array.shape[axis] == size:
         return array
@@ -127,4 +151,5 @@ __all__ = [
     "outputs_innermost",
     "packed_size",
     "recipe",
+    "winograd",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,13 @@ LIBRARY = "model.so"
 
 @dataclass(frozen=True)
 class Target(ABC):
-    """A device class: what it can run, how its kernels are scheduled, built and linked."""
+    """A device class: what it can run, how its kernels are scheduled, built and linked.
+
+    Attributes:
+        accuracy: ``default``, or ``strict``: no algorithms that round more than the definition.
+    """
+
+    accuracy: str = field(default="default", kw_only=True)
 
     @property
     @abstractmethod

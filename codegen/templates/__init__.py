@@ -22,12 +22,14 @@ from .product import product
 from .resampling import resampling
 from .rows import row_kernel
 from .transposed import transposed_convolution
+from .winograd import winograd_convolution
 
 TEMPLATES: tuple[Template, ...] = (
     depthwise_convolution,
     narrow_convolution,
     planar_convolution,
     transposed_convolution,
+    winograd_convolution,
     direct_convolution,
     pooling,
     averaging,
@@ -40,24 +42,32 @@ TEMPLATES: tuple[Template, ...] = (
 )
 """In order of preference."""
 
+ROUNDING: tuple[Template, ...] = (winograd_convolution,)
+"""Those whose results are less accurate than the definition computed in float32."""
 
-def choose(node: Node, arrays: Mapping[str, Array], unit: VectorUnit) -> Plan | None:
+
+def choose(
+    node: Node, arrays: Mapping[str, Array], unit: VectorUnit, accuracy: str = "default"
+) -> Plan | None:
     """Return how a template computes a fused node, ``None`` if none can.
 
     Args:
         node: a group.
         arrays: constants of the graph by name.
         unit: the processor core.
+        accuracy: ``strict`` rules out the templates of :data:`ROUNDING`.
     """
     assert isinstance(node.op, Fused)
     values = [v for n in node.op.body.nodes for v in (*n.inputs, *n.outputs)]
     if not all(isinstance(v.type, TensorType) and v.type.size > 0 for v in values):
         return None
     for template in TEMPLATES:
+        if accuracy == "strict" and template in ROUNDING:
+            continue
         plan = template(node, arrays, unit)
         if plan is not None:
             return plan
     return None
 
 
-__all__ = ["TEMPLATES", "Plan", "VectorUnit", "Written", "choose"]
+__all__ = ["ROUNDING", "TEMPLATES", "Plan", "VectorUnit", "Written", "choose"]

@@ -49,6 +49,12 @@ class KernelEmitter:
         count = lanes or self.lanes
         tb.buffer_store(buffer, value, [tirx.Ramp(offset, 1, count) if count > 1 else offset])
 
+    def prefetch(self, buffer: Buffer, offset: Expr) -> None:
+        """Ask for the cache line at ``offset`` to be fetched."""
+        address = T.address_of(buffer[offset])
+        read, locality, data = (tirx.const(n, "int32") for n in (0, 1, 1))
+        tb.evaluate(T.call_llvm_intrin("void", "llvm.prefetch", address, read, locality, data))
+
     def broadcast(self, scalar: Expr) -> Expr:
         """Return a vector of one number."""
         return T.broadcast(scalar, self.lanes)
@@ -93,8 +99,21 @@ class KernelEmitter:
         if isinstance(extent, int) and isinstance(start, int) and extent - start == 1:
             yield start
             return
-        with tb.serial(start, extent) as variable:
-            yield variable
+        if isinstance(start, int) and start == 0:
+            with tb.serial(0, extent) as variable:
+                yield variable
+            return
+        # TVM adds a start that it does not know twice where a variable is divided.
+        with tb.serial(0, extent - start) as variable:
+            yield self.scalar(start + variable)
+
+    def opaque(self, count: Expr) -> Expr:
+        """Return ``count`` as a number without a bound that LLVM knows.
+
+        Loops of few trips around an inner loop are unrolled otherwise, and then the constants of
+        what comes before and after take registers from the inner loop's sums.
+        """
+        return self.scalar(tirx.max(-self.threads, count))
 
     @contextmanager
     def share(self, extent: int, split: bool = True) -> Iterator[Expr]:
@@ -105,7 +124,7 @@ class KernelEmitter:
             return
         first = self.scalar(tirx.floordiv(self.thread * extent, self.threads))
         last = self.scalar(tirx.floordiv((self.thread + 1) * extent, self.threads))
-        with tb.serial(first, last) as variable:
+        with self.loop(last, first) as variable:
             yield variable
 
     @contextmanager

@@ -64,21 +64,21 @@ def best_tile(width: int, channels: int, unit: VectorUnit, depth: int = DEEP) ->
     >>> best_tile(56, 64, VectorUnit(8, 16)), best_tile(112, 64, VectorUnit(8, 16), depth=3)
     (Tile(rows=4, vectors=3), Tile(rows=6, vectors=2))
     """
-    return min(tiles(unit, depth), key=lambda t: (_steps(t, width, channels, unit), -t.vectors))
+    return min(tiles(unit, depth), key=lambda t: (steps(t, width, channels, unit), -t.vectors))
 
 
-def _steps(tile: Tile, width: int, channels: int, unit: VectorUnit) -> float:
+def steps(tile: Tile, width: int, channels: int, unit: VectorUnit) -> float:
     """Return the cycles, in multiply-adds, that one input channel takes with this tile."""
     full_rows, rest_rows = divmod(width, tile.rows)
     full, rest = divmod(-(-channels // unit.lanes), tile.vectors)
     total = 0.0
     for rows, times in ((tile.rows, full_rows), (rest_rows, int(rest_rows > 0))):
         for vectors, blocks in ((tile.vectors, full), (rest, int(rest > 0))):
-            total += times * blocks * _cycles(rows, vectors, unit)
+            total += times * blocks * cycles(rows, vectors, unit)
     return total
 
 
-def _cycles(rows: int, vectors: int, unit: VectorUnit) -> float:
+def cycles(rows: int, vectors: int, unit: VectorUnit) -> float:
     """Return what a step costs: products, or loads, or the latency of dependent sums."""
     loads = 1.5 * rows + vectors
     return max(rows * vectors, loads, 0.5 * unit.chains) + 0.5
