@@ -22,6 +22,7 @@ _COMMANDS = {
     "export": "export",
     "opt": "opt",
     "op": "op",
+    "tune": "tune",
     "zoo": "zoo",
     "diff": "diff",
     "doctor": "doctor",

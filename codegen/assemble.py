@@ -27,8 +27,9 @@ from ..runtime.program import (
     WhileStep,
     value_spec,
 )
+from .choices import Choices
 from .kernel import Kernel
-from .library import KernelLibrary, host_graph
+from .library import KernelLibrary, Planned, host_graph
 from .locations import HostSlot, Location, Planner
 from .memory import Laid, Memory, Place, dims, dtype, in_buffer, itemsize, nbytes
 from .placement import concatenation_axis, is_concatenation
@@ -44,7 +45,7 @@ _INLINE_HOST_ELEMENTS = 64
 
 @dataclass(frozen=True)
 class Assembly:
-    """A program, its kernels by name, and the arrays of its parameters by name.
+    """A program, its kernels by name, the arrays of its parameters, and who wrote which kernel.
 
     Parameters are named by content, so that specialisations of one model share weights.
     """
@@ -52,10 +53,15 @@ class Assembly:
     program: Program
     kernels: Mapping[str, Kernel]
     weights: Mapping[str, Array]
+    planned: Mapping[str, Planned]
 
 
 def assemble(
-    graph: Graph, target: Target, planner: Planner, checks: Sequence[tuple[int, str]] = ()
+    graph: Graph,
+    target: Target,
+    planner: Planner,
+    checks: Sequence[tuple[int, str]] = (),
+    choices: Choices | None = None,
 ) -> Assembly:
     """Return the program of a target-ready graph with its kernels and weights.
 
@@ -64,17 +70,19 @@ def assemble(
         target: what kernels are built for.
         planner: places the arena's buffers.
         checks: hidden flags among the outputs and the message each raises when false.
+        choices: which candidates of kernels to take.
     """
-    assembler = _Assembler(graph, target)
+    assembler = _Assembler(graph, target, choices or Choices())
     program = assembler.program(planner, checks)
-    return Assembly(program, assembler.library.kernels, assembler.memory.weights)
+    library = assembler.library
+    return Assembly(program, library.kernels, assembler.memory.weights, library.planned)
 
 
 class _Assembler:
-    def __init__(self, graph: Graph, target: Target) -> None:
+    def __init__(self, graph: Graph, target: Target, choices: Choices) -> None:
         self.graph = graph
         self.library = KernelLibrary(target)
-        self.memory = Memory(graph, target)
+        self.memory = Memory(graph, target, choices)
         self.arena = self.memory.arena
 
     # The whole

@@ -13,6 +13,7 @@ from ..ir.types import Array
 from ..runtime.program import Program
 from .assemble import assemble
 from .cache import cache_key, cached
+from .choices import load_choices
 from .locations import Planner
 from .packing import Packing
 from .targets import Target
@@ -51,9 +52,10 @@ def build(
         UnsupportedError: a group holds an op or type that the target has no kernel for.
         CacheError: the cache cannot be written.
     """
+    choices = load_choices(target.info())
 
     def make(folder: Path) -> Program:
-        assembly = assemble(graph, target, planner, checks)
+        assembly = assemble(graph, target, planner, checks, choices)
         target.build(assembly.program, assembly.kernels, folder)
         return assembly.program
 
@@ -61,7 +63,7 @@ def build(
     # Hashing weights is most of what a program from the cache costs.
     digests = Digests()
     text = print_graph(graph, digests=digests)
-    about = (repr(target.info()), target.accuracy, repr(list(checks)))
+    about = (repr(target.info()), target.accuracy, repr(list(checks)), choices.fingerprint)
     key = cache_key(text, sources, *about)
     program, folder = cached(key, make)
     names = {p.name for p in program.parameters}

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tvm import te
@@ -28,6 +28,15 @@ _SYMBOL_DIGITS = 32
 """Hexadecimal digits of a kernel's symbol: 128 bits of its key, which no two share."""
 
 
+@dataclass(frozen=True)
+class Planned:
+    """A kernel that a template wrote: of which group, by which plan, for which views."""
+
+    body: Graph
+    plan: Plan
+    views: tuple[View, ...]
+
+
 class KernelLibrary:
     """Builds kernels for a target and names them; equal groups share one kernel."""
 
@@ -35,6 +44,7 @@ class KernelLibrary:
         self.target = target
         self.kernels: dict[str, Kernel] = {}
         self.infos: dict[str, KernelInfo] = {}
+        self.planned: dict[str, Planned] = {}
         self._known: dict[str, tuple[str, Kernel]] = {}
 
     def group(
@@ -54,6 +64,8 @@ class KernelLibrary:
             body = node.op.body
             name, kernel = self._make(key, lambda: self._group_kernel(body, plan, views))
             self._known[key] = (name, kernel)
+            if plan is not None:
+                self.planned[name] = Planned(body, plan, tuple(views))
             info = _describe(name, node, text, plan)
             self.infos[name] = replace(info, parallel=kernel.parallel)
         self._note_source(self._known[key][0], node)

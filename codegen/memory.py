@@ -13,11 +13,12 @@ from ..ir.ops.fused import Fused
 from ..ir.printer import digest
 from ..ir.types import Array, TensorType, dtype_name, numpy_dtype
 from ..runtime.program import Parameter, TensorSpec
+from .choices import Choices
 from .locations import Arena, HostSlot, Location
 from .packing import Packing
 from .placement import Home, home_in_operand, homes_of
 from .targets import Target
-from .templates import Plan, choose
+from .templates import Plan, candidates
 from .views import Request, View, laid_out, row_major
 
 Place: TypeAlias = Location | HostSlot
@@ -48,7 +49,7 @@ class Scope:
     converted: dict[tuple[Value, Request], Laid] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, graph: Graph, target: Target) -> Scope:
+    def of(cls, graph: Graph, target: Target, choices: Choices) -> Scope:
         """Choose templates and homes for the kernels of a graph or region."""
         unit = target.unit
         if unit is None:
@@ -56,7 +57,8 @@ class Scope:
         plans: dict[Value, Plan] = {}
         for node in graph.nodes:
             if isinstance(node.op, Fused):
-                plan = choose(node, graph.parameters, unit, target.accuracy)
+                found = candidates(node, graph.parameters, unit, target.accuracy)
+                plan = choices.pick(node.op.body, found)
                 if plan is not None:
                     plans[node.outputs[0]] = plan
         return cls(arrays=graph.parameters, plans=plans, homes=homes_of(graph, plans))
@@ -68,12 +70,14 @@ class Memory:
     Args:
         graph: the whole graph.
         target: what kernels are built for.
+        choices: which candidates are known to be fastest.
     """
 
-    def __init__(self, graph: Graph, target: Target) -> None:
+    def __init__(self, graph: Graph, target: Target, choices: Choices) -> None:
         self.target = target
+        self.choices = choices
         self.arena = Arena()
-        self.scope = Scope.of(graph, target)
+        self.scope = Scope.of(graph, target, choices)
         self.parameters: dict[str, Parameter] = {}
         self.weights: dict[str, Array] = {}
         self.parameter_bytes = 0
@@ -83,7 +87,7 @@ class Memory:
     def region(self, body: Graph, arguments: Sequence[Location]) -> Iterator[None]:
         """Within the block, names are those of ``body``."""
         before = self.scope
-        self.scope = Scope.of(body, self.target)
+        self.scope = Scope.of(body, self.target, self.choices)
         self.scope.places.update(zip(body.inputs, arguments, strict=True))
         try:
             yield

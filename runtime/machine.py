@@ -54,6 +54,22 @@ def this_arch() -> str:
 
 
 @functools.cache
+def cpu_model() -> str:
+    """Return the processor's model as Linux names it; empty where it does not tell."""
+    try:
+        text = _CPUINFO.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    wanted = ("model name", "cpu family", "model", "CPU implementer", "CPU part")
+    found: dict[str, str] = {}
+    for line in text.splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() in wanted:
+            found.setdefault(name.strip(), value.strip())
+    return ", ".join(f"{name} {value}" for name, value in found.items())
+
+
+@functools.cache
 def cpu_features() -> frozenset[str]:
     """Return the processor's features as Linux names them; empty where it does not tell."""
     try:

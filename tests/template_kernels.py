@@ -93,6 +93,7 @@ def _call(
     plan: Plan, views: list[View], buffers: list[Array], starts: list[int], threads: int
 ) -> None:
     written = plan.build(views)
+    assert written is not None
     assert not written.scratch
     code = compile_functions({"kernel": written.function}, _TARGET)
     with TemporaryDirectory() as folder:

@@ -18,6 +18,7 @@ from ..views import Strides
 
 if TYPE_CHECKING:
     from ..kernel import Kernel
+    from ..library import Planned
 
 LIBRARY = "model.so"
 """File name of what a target builds."""
@@ -67,6 +68,10 @@ class Target(ABC):
     def compiled(self, key: str) -> Kernel | None:
         """Return the kernel for ``key`` if this target keeps compiled kernels and has it."""
         return None
+
+    def spills(self, kernel: Planned) -> int:
+        """Return how often inner loops of a template's kernel keep vectors on the stack."""
+        return 0
 
     def supports(self, op: Op, *types: Type) -> bool:
         """Whether kernels of this target can run ``op`` on operands of these types."""

@@ -7,21 +7,25 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import TargetError
 from ...runtime.machine import TargetInfo, cpu_features, this_arch
 from ...runtime.program import Program
-from ..compile_kernels import compile_functions, compile_kernels
+from ..compile_kernels import assembly_of, compile_functions, compile_kernels
 from ..emit import emit_main
 from ..kernel import Kernel
 from ..link import link_shared
 from ..objects import find_kernel, keep_kernel
 from ..schedules.cpu import schedule_cpu
+from ..spills import spills
 from ..spmd import MAIN, spmd_functions
 from ..unit import VectorUnit
 from ..views import Strides
 from .base import LIBRARY, Target
+
+if TYPE_CHECKING:
+    from ..library import Planned
 
 _X86_LEVELS: dict[str, tuple[str, ...]] = {
     "x86-64": (),
@@ -105,6 +109,11 @@ class CpuTarget(Target):
                 keep_kernel(replace(kernels[name], function=None, code=code))
         objects |= {n: fresh.get(n, k.code) for n, k in kernels.items()}
         link_shared(objects, folder / LIBRARY, self.machine)
+
+    def spills(self, kernel: Planned) -> int:
+        """Return how often inner loops of a template's kernel keep vectors on the stack."""
+        written = kernel.plan.build(kernel.views)
+        return 0 if written is None else spills(assembly_of(written.function, self._tvm()))
 
     def _tvm(self) -> dict[str, Any]:
         level = _native_level() if self.march == "native" else self.march

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from ...ir.graph import Node
 from ...ir.ops.fused import Fused
@@ -46,10 +46,10 @@ ROUNDING: tuple[Template, ...] = (winograd_convolution,)
 """Those whose results are less accurate than the definition computed in float32."""
 
 
-def choose(
+def candidates(
     node: Node, arrays: Mapping[str, Array], unit: VectorUnit, accuracy: str = "default"
-) -> Plan | None:
-    """Return how a template computes a fused node, ``None`` if none can.
+) -> Iterator[Plan]:
+    """Yield the ways in which templates compute a fused node, the one expected to be fastest first.
 
     Args:
         node: a group.
@@ -60,14 +60,21 @@ def choose(
     assert isinstance(node.op, Fused)
     values = [v for n in node.op.body.nodes for v in (*n.inputs, *n.outputs)]
     if not all(isinstance(v.type, TensorType) and v.type.size > 0 for v in values):
-        return None
+        return
     for template in TEMPLATES:
         if accuracy == "strict" and template in ROUNDING:
             continue
         plan = template(node, arrays, unit)
         if plan is not None:
-            return plan
-    return None
+            yield plan
+            yield from plan.alternatives()
 
 
-__all__ = ["ROUNDING", "TEMPLATES", "Plan", "VectorUnit", "Written", "choose"]
+def choose(
+    node: Node, arrays: Mapping[str, Array], unit: VectorUnit, accuracy: str = "default"
+) -> Plan | None:
+    """Return the first of the :func:`candidates`, ``None`` if there is none."""
+    return next(candidates(node, arrays, unit, accuracy), None)
+
+
+__all__ = ["ROUNDING", "TEMPLATES", "Plan", "VectorUnit", "Written", "candidates", "choose"]

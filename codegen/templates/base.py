@@ -41,6 +41,10 @@ class Plan(ABC):
         """How constant operands are rearranged, by number."""
         return {}
 
+    def alternatives(self) -> Sequence[Plan]:
+        """Return other ways to do the same, for measurements to choose from."""
+        return ()
+
     @abstractmethod
     def build(self, views: Sequence[View]) -> Written | None:
         """Write the kernel for operands and a result that lie like ``views``.

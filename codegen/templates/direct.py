@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ...ir.graph import Node
@@ -21,7 +21,7 @@ from ..views import ANY, Dims, Halo, Order, Request, View
 from .base import Plan, VectorUnit, Written
 from .emitter import Expr, KernelEmitter, emitting
 from .epilogue import Anchored, Epilogue, anchored
-from .tile import Tile, best_tile, multiply
+from .tile import Tile, good_tiles, multiply
 from .walk import Lines, in_tiles
 
 
@@ -34,12 +34,14 @@ class DirectConvolution(Plan):
         unit: the processor core.
         data: number of the operand that is convolved.
         weights: number of the operand that holds the weights.
+        rank: which of the good tiles is taken.
     """
 
     group: Anchored
     unit: VectorUnit
     data: int
     weights: int
+    rank: int = 0
 
     def __str__(self) -> str:
         return f"direct({self.tile.rows}x{self.tile.vectors}, lanes={self.unit.lanes})"
@@ -70,8 +72,17 @@ class DirectConvolution(Plan):
     @cached_property
     def tile(self) -> Tile:
         """Positions and vectors of channels that are computed at once."""
+        return self._tiles[self.rank]
+
+    @cached_property
+    def _tiles(self) -> list[Tile]:
         width = math.prod(self.output_shape[2:]) if self.is_pointwise else self.output_shape[-1]
-        return best_tile(width, self.output_shape[1], self.unit, self.input_shape[1])
+        return good_tiles(width, self.output_shape[1], self.unit, self.input_shape[1])
+
+    def alternatives(self) -> Sequence[Plan]:
+        """Return the same with other tiles."""
+        ranks = range(self.rank + 1, len(self._tiles))
+        return [replace(self, rank=k) for k in ranks]
 
     @property
     def is_pointwise(self) -> bool:

@@ -64,7 +64,17 @@ def best_tile(width: int, channels: int, unit: VectorUnit, depth: int = DEEP) ->
     >>> best_tile(56, 64, VectorUnit(8, 16)), best_tile(112, 64, VectorUnit(8, 16), depth=3)
     (Tile(rows=4, vectors=3), Tile(rows=6, vectors=2))
     """
-    return min(tiles(unit, depth), key=lambda t: (steps(t, width, channels, unit), -t.vectors))
+    return good_tiles(width, channels, unit, depth)[0]
+
+
+def good_tiles(
+    width: int, channels: int, unit: VectorUnit, depth: int = DEEP, count: int = 4
+) -> list[Tile]:
+    """Return the ``count`` tiles that take the fewest steps, the best first."""
+    ranked = sorted(
+        tiles(unit, depth), key=lambda t: (steps(t, width, channels, unit), -t.vectors)
+    )
+    return ranked[:count]
 
 
 def steps(tile: Tile, width: int, channels: int, unit: VectorUnit) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 
 from ...ir.graph import Node
@@ -77,6 +77,12 @@ class WinogradConvolution(Plan):
     @property
     def _depth(self) -> int:
         return self.blocking.problem.depth
+
+    def alternatives(self) -> Sequence[Plan]:
+        """Return the same with outputs in squares of other sizes."""
+        problem, unit = self.blocking.problem, self.blocking.unit
+        others = (best_blocking(problem, m, unit) for m in ROOTS if m != self.blocking.m)
+        return [replace(self, blocking=b) for b in others]
 
     def build(self, views: Sequence[View]) -> Written:
         """Write the kernel."""

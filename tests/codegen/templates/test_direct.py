@@ -26,6 +26,7 @@ def convolve(
     dilation: int = 1,
     pad: int | None = None,
 ) -> Value:
+    assert isinstance(x.type, TensorType)
     rank = x.type.rank - 2
     sizes = (window,) * rank if isinstance(window, int) else window
     rng = np.random.default_rng(outputs)
@@ -62,7 +63,15 @@ def uses_template(graph: Graph) -> bool:
     stride=st.integers(1, 2),
     dilation=st.integers(1, 2),
 )
-def test_convolutions_of_any_size(batch, channels, outputs, size, window, stride, dilation):
+def test_convolutions_of_any_size(
+    batch: int,
+    channels: int,
+    outputs: int,
+    size: tuple[int, int],
+    window: int,
+    stride: int,
+    dilation: int,
+) -> None:
     emit = Emitter()
     x = emit.argument(TensorType("float32", (batch, channels, *size)), "x")
     y = convolve(emit, x, outputs, window, stride=stride, dilation=dilation)
@@ -74,7 +83,7 @@ def test_convolutions_of_any_size(batch, channels, outputs, size, window, stride
 
 
 @pytest.mark.parametrize("rank", [1, 2, 3])
-def test_every_number_of_spatial_axes(rank):
+def test_every_number_of_spatial_axes(rank: int) -> None:
     shape = (1, 5, *(6, 7, 9)[:rank])
     emit = Emitter()
     x = emit.argument(TensorType("float32", shape), "x")
@@ -82,7 +91,7 @@ def test_every_number_of_spatial_axes(rank):
     agree(emit.graph("chain", [x], [y]), data(shape))
 
 
-def test_a_residual_is_read_where_it_lies():
+def test_a_residual_is_read_where_it_lies() -> None:
     emit = Emitter()
     x = emit.argument(TensorType("float32", (1, 16, 9, 10)), "x")
     skip = emit(ops.Relu(), convolve(emit, x, 16, 1))
@@ -91,7 +100,7 @@ def test_a_residual_is_read_where_it_lies():
     agree(emit.graph("residual", [x], [z]), data((1, 16, 9, 10)))
 
 
-def test_concatenated_parts_are_written_in_place():
+def test_concatenated_parts_are_written_in_place() -> None:
     emit = Emitter()
     x = emit.argument(TensorType("float32", (1, 8, 6, 7)), "x")
     features = [emit(ops.Relu(), convolve(emit, x, 8, 3))]
@@ -102,21 +111,21 @@ def test_concatenated_parts_are_written_in_place():
     agree(emit.graph("dense", [x], [result, features[1]]), data((1, 8, 6, 7)))
 
 
-def test_an_input_joined_with_a_feature_is_copied():
+def test_an_input_joined_with_a_feature_is_copied() -> None:
     emit = Emitter()
     x = emit.argument(TensorType("float32", (1, 8, 6, 7)), "x")
     joined = emit(ops.Concat(1), x, emit(ops.Relu(), convolve(emit, x, 8, 3)))
     agree(emit.graph("skip", [x], [convolve(emit, joined, 8, 3)]), data((1, 8, 6, 7)))
 
 
-def test_padding_that_crops_and_padding_beyond_the_window():
+def test_padding_that_crops_and_padding_beyond_the_window() -> None:
     for pad in (-1, 3):
         emit = Emitter()
         x = emit.argument(TensorType("float32", (1, 4, 9, 8)), "x")
         agree(emit.graph("pad", [x], [convolve(emit, x, 8, 3, pad=pad)]), data((1, 4, 9, 8)))
 
 
-def test_a_reshaped_result_lies_row_by_row():
+def test_a_reshaped_result_lies_row_by_row() -> None:
     emit = Emitter()
     x = emit.argument(TensorType("float32", (1, 4, 6, 5)), "x")
     grouped = emit(ops.Reshape((1, 4, 2, 6, 5)), convolve(emit, x, 8, 3))
@@ -125,7 +134,7 @@ def test_a_reshaped_result_lies_row_by_row():
     agree(emit.graph("groups", [x], [convolve(emit, y, 8, 3)]), data((1, 4, 6, 5)))
 
 
-def test_a_sum_with_a_residual_may_be_reshaped():
+def test_a_sum_with_a_residual_may_be_reshaped() -> None:
     emit = Emitter()
     x = emit.argument(TensorType("float32", (1, 16, 6, 5, 12)), "x")
     skip = convolve(emit, x, 16, 1)
@@ -137,13 +146,13 @@ def test_a_sum_with_a_residual_may_be_reshaped():
     agree(emit.graph("group", [x], [emit(ops.Sub(), grouped, mean)]), data((1, 16, 6, 5, 12)))
 
 
-def test_weights_beyond_the_cache_are_walked_by_blocks():
+def test_weights_beyond_the_cache_are_walked_by_blocks() -> None:
     emit = Emitter()
     x = emit.argument(TensorType("float32", (1, 256, 5, 5)), "x")
     agree(emit.graph("deep", [x], [convolve(emit, x, 200, 3)]), data((1, 256, 5, 5)))
 
 
-def test_an_epilogue_of_several_ops_keeps_each_lane_apart():
+def test_an_epilogue_of_several_ops_keeps_each_lane_apart() -> None:
     emit = Emitter()
     x = emit.argument(TensorType("float32", (1, 4, 7, 7)), "x")
     y = convolve(emit, x, 19, 3)
@@ -152,7 +161,7 @@ def test_an_epilogue_of_several_ops_keeps_each_lane_apart():
     agree(emit.graph("swish", [x], [y]), data((1, 4, 7, 7)))
 
 
-def test_tiles_fit_the_registers():
+def test_tiles_fit_the_registers() -> None:
     for unit in (VectorUnit(8, 16), VectorUnit(16, 32), VectorUnit(4, 32)):
         for tile in tiles(unit):
             assert tile.rows * tile.vectors + tile.vectors + 1 <= unit.registers
@@ -160,7 +169,7 @@ def test_tiles_fit_the_registers():
         assert best_tile(56, 64, unit) in tiles(unit)
 
 
-def test_other_element_types_are_left_to_the_lowering():
+def test_other_element_types_are_left_to_the_lowering() -> None:
     emit = Emitter()
     x = emit.argument(TensorType("float16", (1, 8, 6, 6)), "x")
     w = emit.constant(np.full((8, 8, 3, 3), 0.01, np.float16))
