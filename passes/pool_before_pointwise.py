@@ -41,5 +41,5 @@ def swap(scope: Scope, node: Node) -> Value | None:
 
 def _is_pointwise(node: Node) -> bool:
     op = op_of(node, ops.Conv)
-    plain = set((*op.strides, *op.input_dilation)) == {1} and not any((*op.low, *op.high))
+    plain = {*op.strides, *op.input_dilation} == {1} and not any((*op.low, *op.high))
     return plain and op.accumulate is None and set(dims_of(node.inputs[1])[2:]) == {1}

@@ -88,16 +88,21 @@ class RowKernel(Plan):
             return None
         split = 4 * self.rows * self.columns >= _SHARED_BYTES and self.rows > 1
         dtypes = ["float32"] * len(views)
+        # Stands for the row while indices are analysed: a thread's share is counted in a
+        # register, of which the analyzer knows nothing.
+        row = tirx.Var("row", tvm.ir.PrimType("int32"))
         try:
             with (
                 emitting(self.unit.lanes, dtypes) as (emission, emit),
-                emit.share(self.rows, split) as row,
+                emit.share(self.rows, split) as number,
             ):
                 _Writer(self, emit, views, row).write()
         except UnsupportedError:
             return None
-        function = emission.function
-        return Written(function.with_body(bind_lets(function.body)), split=split)
+        body = emission.function.body
+        if self.rows > 1:
+            body = substitute(body, {row: number})
+        return Written(emission.function.with_body(bind_lets(body)), split=split)
 
 
 def row_kernel(node: Node, arrays: Mapping[str, Array], unit: VectorUnit) -> RowKernel | None:
