@@ -71,9 +71,7 @@ def good_tiles(
     width: int, channels: int, unit: VectorUnit, depth: int = DEEP, count: int = 4
 ) -> list[Tile]:
     """Return the ``count`` tiles that take the fewest steps, the best first."""
-    ranked = sorted(
-        tiles(unit, depth), key=lambda t: (steps(t, width, channels, unit), -t.vectors)
-    )
+    ranked = sorted(tiles(unit, depth), key=lambda t: (steps(t, width, channels, unit), -t.vectors))
     return ranked[:count]
 
 
