@@ -24,6 +24,8 @@ from .tile import steps
 from .winograd_blocking import Blocking, Filtered, best_blocking, cost, streaming
 from .winograd_writer import write
 
+_MIN_CHANNELS = 8
+
 
 @dataclass(frozen=True, eq=False)
 class WinogradConvolution(Plan):
@@ -94,7 +96,7 @@ def winograd_convolution(
 ) -> WinogradConvolution | None:
     """Return the plan of a convolution that takes less time by minimal filtering than directly."""
     direct = direct_convolution(node, arrays, unit)
-    if direct is None or direct.input_shape[1] < unit.lanes:
+    if direct is None or direct.input_shape[1] < max(_MIN_CHANNELS, unit.lanes):
         # Few channels come from images that lie row by row; rearranging them costs the gain.
         return None
     problem = problem_of(direct)

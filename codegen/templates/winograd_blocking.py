@@ -211,7 +211,8 @@ def candidates(problem: Filtered, m: int, unit: VectorUnit) -> Iterator[Blocking
 def _good_tiles(problem: Filtered, unit: VectorUnit) -> list[Tile]:
     """Return the tiles whose multiply-adds take little more time than in the best."""
     vectors = -(-problem.filters // unit.lanes)
-    every = {t: cycles(t.rows, t.vectors, unit) / (t.rows * t.vectors) for t in tiles(unit)}
+    fitting = tiles(unit, problem.channels)
+    every = {t: cycles(t.rows, t.vectors, unit) / (t.rows * t.vectors) for t in fitting}
     allowed = {t: c for t, c in every.items() if t.vectors <= vectors and t.rows > 2}
     return [t for t, c in allowed.items() if c <= 1.2 * min(allowed.values())]
 
