@@ -20,7 +20,7 @@ import ranvier
 
 ROOT = Path(__file__).resolve().parents[2]
 NOT_PACKAGES = {"__pycache__", "tests", "benchmarks", "build", "dist"}
-ROOT_MODULES = {"__init__", "__main__", "backend", "compiler", "errors"}
+ROOT_MODULES = {"__init__", "__main__", "backend", "compiler", "errors", "tuner"}
 
 
 def folders() -> Iterator[Path]:
