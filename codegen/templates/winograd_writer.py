@@ -28,7 +28,8 @@ def write(direct: DirectConvolution, blocking: Blocking, views: Sequence[View]) 
         views: of operands and result.
     """
     emit: KernelEmitter
-    with emitting(direct.unit.lanes, ["float32"] * (len(views) + 2)) as (emission, emit):
+    dtypes = [*direct.group.dtypes, "float32", "float32"]
+    with emitting(direct.unit.lanes, dtypes) as (emission, emit):
         _Writer(direct, blocking, views, emit).write()
     sizes = blocking.data_bytes, blocking.product_bytes
     return Written(emission.function, tuple(blocking.threads * n for n in sizes))

@@ -179,3 +179,14 @@ def test_other_element_types_are_left_to_the_lowering() -> None:
     array = data((1, 8, 6, 6)).astype(np.float16)
     (found,), (expected,) = run_canonical(graph, [array]), interpret(graph, [array])
     np.testing.assert_allclose(found, expected, rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("window", [1, 3])
+def test_a_selection_by_an_operand_follows(window: int) -> None:
+    emit = Emitter()
+    x = emit.argument(TensorType("float32", (1, 16, 14, 14)), "x")
+    mask = emit.argument(TensorType("bool", (1, 16, 14, 14)), "mask")
+    y = convolve(emit, x, 16, window)
+    chosen = emit(ops.Tanh(), emit(ops.Select(), mask, y, emit(ops.Neg(), y)))
+    chosen_at = np.random.default_rng(2).random((1, 16, 14, 14)) < 0.5
+    agree(emit.graph("chosen", [x, mask], [chosen]), data((1, 16, 14, 14)), chosen_at)
