@@ -41,6 +41,7 @@ class Kernel:
         parallel: whether all threads call it and each does its part; else one calls it.
         key: digest of all that decides its code; empty if it is not to be cached.
         code: the ELF object file that defines it, if it has been compiled.
+        by_template: whether a template wrote it; otherwise it was lowered.
     """
 
     function: Any
@@ -48,6 +49,7 @@ class Kernel:
     parallel: bool = False
     key: str = ""
     code: bytes = b""
+    by_template: bool = False
 
 
 def build_kernel(body: Graph, target: Target, views: Sequence[View] = ()) -> Kernel:

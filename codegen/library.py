@@ -64,9 +64,11 @@ class KernelLibrary:
             body = node.op.body
             name, kernel = self._make(key, lambda: self._group_kernel(body, plan, views))
             self._known[key] = (name, kernel)
-            if plan is not None:
-                self.planned[name] = Planned(body, plan, tuple(views))
-            info = _describe(name, node, text, plan)
+            # A template may decline the views; then the group was lowered, and its label says so.
+            used = plan if kernel.by_template else None
+            if used is not None:
+                self.planned[name] = Planned(body, used, tuple(views))
+            info = _describe(name, node, text, used)
             self.infos[name] = replace(info, parallel=kernel.parallel)
         self._note_source(self._known[key][0], node)
         return self._known[key]
@@ -122,7 +124,7 @@ class KernelLibrary:
         written = None if plan is None else plan.build(views)
         if written is None:
             return build_kernel(body, self.target, views)
-        return Kernel(written.function, written.scratch, parallel=written.split)
+        return Kernel(written.function, written.scratch, written.split, by_template=True)
 
     def _convert_kernel(self, dtype: str, source: View, result: View) -> Kernel:
         operand = te.placeholder(source.shape or (1,), dtype, "source")

@@ -30,7 +30,7 @@ def find_kernel(key: str) -> Kernel | None:
         return None
     head, _, code = content.partition(b"\n")
     facts = json.loads(head)
-    return Kernel(None, tuple(facts["scratch"]), facts["parallel"], key, code)
+    return Kernel(None, tuple(facts["scratch"]), facts["parallel"], key, code, facts["by_template"])
 
 
 def keep_kernel(kernel: Kernel) -> None:
@@ -39,7 +39,8 @@ def keep_kernel(kernel: Kernel) -> None:
     Raises:
         CacheError: the cache cannot be written.
     """
-    head = json.dumps({"scratch": kernel.scratch, "parallel": kernel.parallel}).encode()
+    facts = {name: getattr(kernel, name) for name in ("scratch", "parallel", "by_template")}
+    head = json.dumps(facts).encode()
     content = head + b"\n" + kernel.code
     folder = object_folder(kernel.key)
     try:
