@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,10 +12,13 @@ from ...ir.graph import Node
 from ...ir.ops import Conv
 from ...ir.ops.fused import Fused
 from ...ir.types import Array, TensorType
-from ..views import Dims, Request
-from .base import Plan, VectorUnit
+from ..views import ANY, Dims, Halo, Order, Request, View
+from .base import Plan, VectorUnit, Written
+from .emitter import KernelEmitter, emitting
 from .epilogue import Anchored, anchored
-from .phases import Axis, axes_of
+from .phases import Axis, axes_of, halo_around
+
+_MANY_CHANNELS = 4
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ def convolved(node: Node, arrays: Mapping[str, Array]) -> Convolved | None:
 
 @dataclass(frozen=True, eq=False)
 class ConvolutionPlan(Plan):
-    """Base of plans of convolutions.
+    """Base of plans of convolutions: what they ask of their operands, and how they are built.
 
     Attributes:
         conv: the group.
@@ -87,6 +91,33 @@ class ConvolutionPlan(Plan):
 
     conv: Convolved
     unit: VectorUnit
+
+    @property
+    def data_order(self) -> Order:
+        """How data should lie: channels together where there are many."""
+        return "channels_last" if self.conv.input_shape[1] >= _MANY_CHANNELS else "any"
+
+    @cached_property
+    def halo(self) -> Halo:
+        """Zeros that windows reach around the data."""
+        return halo_around(self.conv.axes, self.conv.input_shape)
+
+    @property
+    def operands(self) -> Sequence[Request]:
+        """Data with zeros around it; whatever else as it lies."""
+        requests = [ANY] * len(self.conv.group.body.inputs)
+        requests[self.conv.data] = Request(self.data_order, self.halo)
+        return requests
+
+    def build(self, views: Sequence[View]) -> Written:
+        """Write the kernel."""
+        with emitting(self.unit.lanes, self.conv.group.dtypes) as (emission, emit):
+            self.write(emit, views)
+        return Written(emission.function)
+
+    @abstractmethod
+    def write(self, emit: KernelEmitter, views: Sequence[View]) -> None:
+        """Write what the kernel does."""
 
     @property
     def result(self) -> Request:

@@ -17,12 +17,11 @@ from tvm import tirx
 from ...ir.graph import Node
 from ...ir.types import Array
 from ..packing import Packing
-from ..views import ANY, Halo, Request, View
-from .base import VectorUnit, Written
+from ..views import Order, View
+from .base import VectorUnit
 from .convolution import ConvolutionPlan, convolved
-from .emitter import Expr, KernelEmitter, Register, emitting
+from .emitter import Expr, KernelEmitter, Register
 from .epilogue import Epilogue
-from .phases import halo_around
 from .walk import Lines, in_tiles
 
 
@@ -56,28 +55,19 @@ class DepthwiseConvolution(ConvolutionPlan):
             total += times * (max(r, 5) * window + 0.5 * (columns + window))
         return total
 
-    @cached_property
-    def halo(self) -> Halo:
-        """Zeros that windows reach around the data."""
-        return halo_around(self.conv.axes, self.conv.input_shape)
-
     @property
-    def operands(self) -> Sequence[Request]:
-        """Data with zeros around it, channels together."""
-        requests = [ANY] * len(self.conv.group.body.inputs)
-        requests[self.conv.data] = Request("channels_last", self.halo)
-        return requests
+    def data_order(self) -> Order:
+        """Channels together: they are the lanes."""
+        return "channels_last"
 
     @property
     def packings(self) -> Mapping[int, Packing]:
         """Weights of all output channels together."""
         return {self.conv.weights: Packing("outputs_innermost")}
 
-    def build(self, views: Sequence[View]) -> Written:
-        """Write the kernel."""
-        with emitting(self.unit.lanes, self.conv.group.dtypes) as (emission, emit):
-            _Writer(self, emit, views).write()
-        return Written(emission.function)
+    def write(self, emit: KernelEmitter, views: Sequence[View]) -> None:
+        """Write what the kernel does."""
+        _Writer(self, emit, views).write()
 
 
 def depthwise_convolution(

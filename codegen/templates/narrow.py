@@ -16,12 +16,11 @@ from tvm import tirx
 from ...ir.graph import Node
 from ...ir.types import Array
 from ..packing import Packing
-from ..views import ANY, Halo, Request, View
-from .base import VectorUnit, Written
+from ..views import Order, Request, View
+from .base import VectorUnit
 from .convolution import ConvolutionPlan, convolved
-from .emitter import Expr, KernelEmitter, Register, emitting
+from .emitter import Expr, KernelEmitter, Register
 from .epilogue import Epilogue
-from .phases import halo_around
 from .sums import lane_sums
 from .transposed import Taps
 from .walk import Lines, in_lines, in_runs
@@ -46,17 +45,10 @@ class NarrowConvolution(ConvolutionPlan):
         ]
         return max(fits)
 
-    @cached_property
-    def halo(self) -> Halo:
-        """Zeros that windows reach around the data."""
-        return halo_around(self.conv.axes, self.conv.input_shape)
-
     @property
-    def operands(self) -> Sequence[Request]:
-        """Data with zeros around it, channels together."""
-        requests = [ANY] * len(self.conv.group.body.inputs)
-        requests[self.conv.data] = Request("channels_last", self.halo)
-        return requests
+    def data_order(self) -> Order:
+        """Channels together: they are the lanes."""
+        return "channels_last"
 
     @property
     def result(self) -> Request:
@@ -68,11 +60,9 @@ class NarrowConvolution(ConvolutionPlan):
         """Weights of all input channels together."""
         return {self.conv.weights: Packing("channels_innermost")}
 
-    def build(self, views: Sequence[View]) -> Written:
-        """Write the kernel."""
-        with emitting(self.unit.lanes, self.conv.group.dtypes) as (emission, emit):
-            _Writer(self, emit, views).write()
-        return Written(emission.function)
+    def write(self, emit: KernelEmitter, views: Sequence[View]) -> None:
+        """Write what the kernel does."""
+        _Writer(self, emit, views).write()
 
 
 def narrow_convolution(

@@ -14,12 +14,11 @@ from functools import cached_property
 from ...ir.graph import Node
 from ...ir.types import Array
 from ..packing import Packing
-from ..views import ANY, Halo, Request, View
-from .base import VectorUnit, Written
+from ..views import Order, Request, View
+from .base import VectorUnit
 from .convolution import ConvolutionPlan, convolved
-from .emitter import Expr, KernelEmitter, Register, emitting
+from .emitter import Expr, KernelEmitter, Register
 from .epilogue import Epilogue
-from .phases import halo_around
 from .transposed import Taps
 from .walk import Lines, in_lines
 
@@ -41,17 +40,10 @@ class PlanarConvolution(ConvolutionPlan):
         most = min(12 // outputs, (unit.registers - 1 - outputs) // outputs, 8)
         return max(1, min(most, self.conv.output_shape[-1] // unit.lanes))
 
-    @cached_property
-    def halo(self) -> Halo:
-        """Zeros that windows reach around the data."""
-        return halo_around(self.conv.axes, self.conv.input_shape)
-
     @property
-    def operands(self) -> Sequence[Request]:
-        """Data with zeros around it, row by row."""
-        requests = [ANY] * len(self.conv.group.body.inputs)
-        requests[self.conv.data] = Request("row_major", self.halo)
-        return requests
+    def data_order(self) -> Order:
+        """Row by row: positions are the lanes."""
+        return "row_major"
 
     @property
     def result(self) -> Request:
@@ -63,11 +55,9 @@ class PlanarConvolution(ConvolutionPlan):
         """Weights of all output channels together."""
         return {self.conv.weights: Packing("convolution", (self.conv.output_shape[1],))}
 
-    def build(self, views: Sequence[View]) -> Written:
-        """Write the kernel."""
-        with emitting(self.unit.lanes, self.conv.group.dtypes) as (emission, emit):
-            _Writer(self, emit, views).write()
-        return Written(emission.function)
+    def write(self, emit: KernelEmitter, views: Sequence[View]) -> None:
+        """Write what the kernel does."""
+        _Writer(self, emit, views).write()
 
 
 def planar_convolution(

@@ -17,12 +17,12 @@ from functools import cached_property
 from ...ir.graph import Node
 from ...ir.types import Array
 from ..packing import Packing
-from ..views import ANY, Halo, Request, View
-from .base import VectorUnit, Written
+from ..views import View
+from .base import VectorUnit
 from .convolution import ConvolutionPlan, convolved
-from .emitter import Expr, KernelEmitter, Register, emitting
+from .emitter import Expr, KernelEmitter, Register
 from .epilogue import Epilogue
-from .phases import Axis, halo_around
+from .phases import Axis
 from .tile import Tile, best_tile, multiply
 from .walk import Lines, in_lines, in_runs
 
@@ -40,29 +40,14 @@ class TransposedConvolution(ConvolutionPlan):
         width = self.conv.axes[-1].phases[0].count
         return best_tile(width, self.conv.output_shape[1], self.unit)
 
-    @cached_property
-    def halo(self) -> Halo:
-        """Zeros that windows reach around the data."""
-        return halo_around(self.conv.axes, self.conv.input_shape)
-
-    @property
-    def operands(self) -> Sequence[Request]:
-        """Data with zeros around it; channels together where there are many."""
-        requests = [ANY] * len(self.conv.group.body.inputs)
-        many = self.conv.input_shape[1] >= 4
-        requests[self.conv.data] = Request("channels_last" if many else "any", self.halo)
-        return requests
-
     @property
     def packings(self) -> Mapping[int, Packing]:
         """Weights in the order in which tiles read them."""
         return {self.conv.weights: Packing("convolution", (self.tile.vectors * self.unit.lanes,))}
 
-    def build(self, views: Sequence[View]) -> Written:
-        """Write the kernel."""
-        with emitting(self.unit.lanes, self.conv.group.dtypes) as (emission, emit):
-            _Writer(self, emit, views).write()
-        return Written(emission.function)
+    def write(self, emit: KernelEmitter, views: Sequence[View]) -> None:
+        """Write what the kernel does."""
+        _Writer(self, emit, views).write()
 
 
 def transposed_convolution(

@@ -50,26 +50,28 @@ class WinogradConvolution(Plan):
     def operands(self) -> Sequence[Request]:
         """Data with zeros around them, up to the ends of the last tiles."""
         requests = list(self.direct.operands)
-        requests[self.direct.data] = Request("channels_last", self.halo)
+        requests[self.direct.conv.data] = Request("channels_last", self.halo)
         return requests
 
     @property
     def result(self) -> Request:
         """Channels are stored as vectors, row by row if a reshape follows."""
-        return Request(self.direct.group.order)
+        return Request(self.direct.conv.group.order)
 
     @property
     def packings(self) -> Mapping[int, Packing]:
         """The filters' values at the points."""
         b = self.blocking
-        return {self.direct.weights: Packing("winograd", (b.m, b.filter_block, b.group))}
+        return {self.direct.conv.weights: Packing("winograd", (b.m, b.filter_block, b.group))}
 
     @cached_property
     def halo(self) -> Halo:
         """Zeros that tiles reach around the data."""
-        m, op = self.blocking.m, self.direct.op
+        m, op = self.blocking.m, self.direct.conv.op
         around = [(0, 0), (0, 0)]
-        shapes = zip(self.direct.input_shape[2:], self.direct.output_shape[2:], strict=True)
+        shapes = zip(
+            self.direct.conv.input_shape[2:], self.direct.conv.output_shape[2:], strict=True
+        )
         for k, (n, positions) in enumerate(shapes):
             tiled = k >= len(op.low) - 2
             reach = -(-positions // m) * m + 2 if tiled else positions + self._depth - 1
@@ -96,7 +98,7 @@ def winograd_convolution(
 ) -> WinogradConvolution | None:
     """Return the plan of a convolution that takes less time by minimal filtering than directly."""
     direct = direct_convolution(node, arrays, unit)
-    if direct is None or direct.input_shape[1] < max(_MIN_CHANNELS, unit.lanes):
+    if direct is None or direct.conv.input_shape[1] < max(_MIN_CHANNELS, unit.lanes):
         # Few channels come from images that lie row by row; rearranging them costs the gain.
         return None
     problem = problem_of(direct)
@@ -108,9 +110,9 @@ def winograd_convolution(
 
 def problem_of(direct: DirectConvolution) -> Filtered | None:
     """Return a convolution as sums of 3 x 3 convolutions of slices; ``None`` if it is not that."""
-    op = direct.op
-    n, filters, *spatial = direct.output_shape
-    channels, *window = direct.weight_shape[1:]
+    op = direct.conv.op
+    n, filters, *spatial = direct.conv.output_shape
+    channels, *window = direct.conv.weight_shape[1:]
     plain = set(op.strides) == {1} and set(op.dilation) == {1}
     if not plain or window[-2:] != [3, 3] or len(window) > 3:
         return None
@@ -127,8 +129,8 @@ def _best_blocking(problem: Filtered, unit: VectorUnit) -> Blocking:
 
 def _direct_cost(direct: DirectConvolution) -> float:
     """Return an estimate of the cycles that the convolution takes by its definition."""
-    n, filters, *spatial = direct.output_shape
-    taps = math.prod(direct.weight_shape[1:])
+    n, filters, *spatial = direct.conv.output_shape
+    taps = math.prod(direct.conv.weight_shape[1:])
     lines = n * math.prod(spatial[:-1])
     product = lines * taps * steps(direct.tile, spatial[-1], filters, direct.unit)
     return product + streaming(4 * filters * taps)

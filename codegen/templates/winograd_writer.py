@@ -28,7 +28,7 @@ def write(direct: DirectConvolution, blocking: Blocking, views: Sequence[View]) 
         views: of operands and result.
     """
     emit: KernelEmitter
-    dtypes = [*direct.group.dtypes, "float32", "float32"]
+    dtypes = [*direct.conv.group.dtypes, "float32", "float32"]
     with emitting(direct.unit.lanes, dtypes) as (emission, emit):
         _Writer(direct, blocking, views, emit).write()
     sizes = blocking.data_bytes, blocking.product_bytes
@@ -46,10 +46,10 @@ class _Writer:
         self.emit = emit
         self.blocking = blocking
         self.direct = direct
-        self.view = views[direct.data]
-        self.x, self.filters = emit.buffers[direct.data], emit.buffers[direct.weights]
+        self.view = views[direct.conv.data]
+        self.x, self.filters = emit.buffers[direct.conv.data], emit.buffers[direct.conv.weights]
         self.data, self.products = emit.buffers[-2:]
-        self.epilogue = Epilogue(direct.group, views, emit.buffers)
+        self.epilogue = Epilogue(direct.conv.group, views, emit.buffers)
         self.square = Square(emit, blocking.m)
         # Of this thread.
         self.data_start = emit.scalar(emit.thread * (blocking.data_bytes // 4))
@@ -99,7 +99,7 @@ class _Writer:
     def _squares(self, block: _Block, slice: Expr, tile: Expr, row: Expr) -> None:
         """Transform all channels of a tile."""
         b, emit = self.blocking, self.emit
-        low = self.direct.op.low
+        low = self.direct.conv.op.low
         at = [block.line(tile) * b.m - low[-2], block.column(tile) * b.m - low[-1]]
         if len(self.view.shape) == 4:
             source = [slice, 0, *at]
