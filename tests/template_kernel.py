@@ -1,31 +1,56 @@
 # SPDX-License-Identifier: MIT
-"""Runs the kernel that a template writes for a group by itself, on any views and threads."""
+"""Runs the kernel that a template writes for a group by itself: any views, vectors and threads."""
 
 from __future__ import annotations
 
 import ctypes
 import subprocess
-import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-import tvm
 
-from ranvier.codegen.bindings import PIPELINE
+from ranvier.codegen.compile_kernels import compile_functions
 from ranvier.codegen.link import linker
 from ranvier.codegen.targets import parse_target
-from ranvier.codegen.targets.cpu import CpuTarget
-from ranvier.codegen.templates import Plan, Written, choose
+from ranvier.codegen.templates import Written, choose
+from ranvier.codegen.unit import VectorUnit
+from ranvier.codegen.values import dims
 from ranvier.codegen.views import Request, View, laid_out
 from ranvier.compiler import target_ready
-from ranvier.ir import Array, Graph, TensorType, Value
+from ranvier.ir import Array, Graph, interpret
 from ranvier.ir.ops.fused import Fused
 
-GUARD = 64
-"""Elements around every buffer, to see what a kernel writes where it should not."""
+UNITS = (VectorUnit(8, 16), VectorUnit(4, 32), VectorUnit(16, 32))
+"""Those of AVX2, of NEON and of AVX-512; LLVM splits vectors that this processor does not have."""
 
-Call = Callable[..., int]
+_GUARD = 64
+"""Elements beyond every tensor and its halo, to see what a kernel does where it should not."""
+_UNTOUCHED = -7
+_TARGET = {"kind": "llvm", "num-cores": 1, "opt-level": 2, "mcpu": "x86-64-v3"}
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A tensor inside of a buffer, with zeros for its halo and a guard at both ends."""
+
+    buffer: Array
+    first: int
+    view: View
+
+    @property
+    def elements(self) -> Array:
+        steps = tuple(s * self.buffer.itemsize for s in self.view.strides)
+        start = self.buffer[self.first :]
+        seen: Array = np.lib.stride_tricks.as_strided(start, self.view.shape, steps)
+        return seen
+
+    @property
+    def pointer(self) -> ctypes.c_void_p:
+        return ctypes.c_void_p(self.buffer.ctypes.data + self.first * self.buffer.itemsize)
 
 
 class TemplateKernel:
@@ -33,112 +58,94 @@ class TemplateKernel:
 
     Args:
         graph: what the template computes.
-        template: class name of the plan that must be chosen.
+        template: class name of the plan that must be chosen; any for ``None``.
+        unit: the vectors that it is written for.
     """
 
-    def __init__(self, graph: Graph, template: str) -> None:
-        target = parse_target("cpu")
-        assert isinstance(target, CpuTarget)
-        ready = target_ready(graph, target)
+    def __init__(
+        self, graph: Graph, template: str | None = None, unit: VectorUnit = UNITS[0]
+    ) -> None:
+        ready = target_ready(graph, parse_target("cpu{march=x86-64-v3}"))
         (self.node,) = (n for n in ready.nodes if isinstance(n.op, Fused))
-        self.order = [ready.inputs.index(v) for v in self.node.inputs if v in ready.inputs]
+        self.names = [v.name for v in ready.inputs]
         self.constants = ready.parameters
-        plan = choose(self.node, ready.parameters, target.unit)
+        plan = choose(self.node, ready.parameters, unit)
         assert plan is not None, "no template computes the group"
-        assert type(plan).__name__ == template, f"chosen: {plan}"
-        self.plan: Plan = plan
+        assert template in (None, type(plan).__name__), f"chosen: {plan}"
+        self.plan = plan
 
     def run(self, arguments: Sequence[Array], threads: int = 1, extra: int = 0) -> Array:
         """Return the result for arguments in the order of the graph's inputs.
 
+        A kernel that reads beyond the halo of an operand gives NaN; what lies around the result
+        must stay as it is.
+
         Args:
-            arguments: float32 arrays.
+            arguments: one array per input.
             threads: so many calls compute a part each.
             extra: zeros around spatial axes beyond what the template asks for.
         """
-        given = iter([arguments[k] for k in self.order])
-        buffers, views = [], []
+        arrays = {**self.constants, **dict(zip(self.names, arguments, strict=True))}
+        operands = []
         for k, value in enumerate(self.node.inputs):
+            array = arrays[value.name]
             if k in self.plan.packings:
-                buffers.append(_guarded(self.plan.packings[k](self.constants[value.name])))
-                views.append(View(buffers[-1][0].shape, (1,)))
-                continue
-            array = self.constants[value.name] if value.name in self.constants else next(given)
-            view, buffer = _placed(array, self.plan.operands[k], extra)
-            buffers.append(buffer)
-            views.append(view)
-        result, place = _placed(
-            np.zeros(_dims(self.node.output), np.float32), self.plan.result, extra
-        )
-        place[0][:] = 7
-        written = self.plan.build((*views, result))
+                operands.append(_placed(self.plan.packings[k](array), Request("row_major"), 0))
+            else:
+                operands.append(_placed(array, self.plan.operands[k], extra))
+        empty = np.zeros(dims(self.node.output), np.float32)
+        result = _placed(empty, self.plan.result, extra)
+        result.buffer[:] = _UNTOUCHED
+        written = self.plan.build([p.view for p in (*operands, result)])
         assert written is not None, "the template declines these views"
-        scratch = [_guarded(np.full(n // 4, np.nan, np.float32)) for n in written.scratch]
-        _call(written, [*buffers, place, *scratch], threads)
-        found = _read(place, result)
-        _check_around(place, result)
+        scratch = [np.full(n // 4, np.nan, np.float32) for n in written.scratch]
+        places = [p.pointer for p in (*operands, result)]
+        places += [ctypes.c_void_p(s.ctypes.data) for s in scratch]
+        _call(written, places, threads)
+        found: Array = result.elements.copy()
+        result.elements[...] = _UNTOUCHED
+        assert (result.buffer == _UNTOUCHED).all(), "the kernel wrote outside of its result"
         return found
 
 
-Buffer = tuple[Array, int]
-"""Elements with guards around them, and the position of the tensor's first."""
-
-
-def _guarded(array: Array) -> Buffer:
-    return array.reshape(-1), 0
-
-
-def _placed(array: Array, request: Request, extra: int) -> tuple[View, Buffer]:
-    """Lay an array out as asked, with ``extra`` zeros around it."""
-    halo = request.halo
-    if extra and array.ndim >= 3:
-        own = halo or ((0, 0),) * array.ndim
-        halo = (*own[:2], *((low + extra, high + extra) for low, high in own[2:]))
-    view, first, size = laid_out(array.shape, request.order, halo)
-    memory = np.zeros(size + 2 * GUARD, np.float32)
-    _strided(memory, first + GUARD, view)[...] = array
-    return view, (memory, first + GUARD)
-
-
-def _strided(memory: Array, first: int, view: View) -> Array:
-    steps = tuple(4 * s for s in view.strides)
-    return np.lib.stride_tricks.as_strided(memory[first:], view.shape, steps)
-
-
-def _read(buffer: Buffer, view: View) -> Array:
-    return np.array(_strided(*buffer, view))
-
-
-def _check_around(buffer: Buffer, view: View) -> None:
-    """Check that nothing but the tensor was written."""
-    memory = buffer[0].copy()
-    _strided(memory, buffer[1], view)[...] = 7
-    assert (memory == 7).all(), "the kernel wrote outside of its result"
-
-
-def _call(written: Written, buffers: Sequence[Buffer], threads: int) -> None:
-    target = parse_target("cpu")
-    assert isinstance(target, CpuTarget)
-    function = written.function.with_attr("global_symbol", "kernel").with_attr("calling_conv", 1)
-    module = tvm.IRModule({tvm.ir.GlobalVar("kernel"): function})
-    built = tvm.compile(module, tvm.target.Target(target._tvm()), tir_pipeline=PIPELINE)
-    with tempfile.TemporaryDirectory() as folder:
-        built.mod.write_to_file(f"{folder}/kernel.o", "o")
-        command = [str(linker()), "ld.lld", "-shared", "-o", f"{folder}/kernel.so"]
-        subprocess.run([*command, f"{folder}/kernel.o"], check=True, timeout=60)
-        call = ctypes.CDLL(f"{folder}/kernel.so").kernel
-        pointers = [ctypes.c_void_p(memory.ctypes.data + 4 * first) for memory, first in buffers]
-        # Last thread first: a kernel has no barrier, so any order must do.
-        for thread in reversed(range(threads if written.split else 1)):
-            call(*pointers, ctypes.c_int(thread), ctypes.c_int(threads if written.split else 1))
-
-
-def _dims(value: Value) -> tuple[int, ...]:
-    assert isinstance(value.type, TensorType)
-    return value.type.dims
+def check_kernel(graph: Graph, arrays: list[Array], unit: VectorUnit, threads: int = 1) -> str:
+    """Compare the single group of ``graph`` with the interpreter; return how it was computed."""
+    kernel = TemplateKernel(graph, unit=unit)
+    (expected,) = interpret(graph, arrays)
+    np.testing.assert_allclose(kernel.run(arrays, threads), expected, rtol=1e-5, atol=1e-5)
+    return str(kernel.plan)
 
 
 def close(found: Array, expected: Any, tolerance: float = 3e-6) -> None:
     """Check that two arrays agree, relative to the largest element."""
     peak = np.abs(expected).max()
     assert np.abs(found - expected).max() <= tolerance * max(peak, 1e-30)
+
+
+def _placed(array: Array, request: Request, extra: int) -> _Placed:
+    """Lay an array out as asked, with ``extra`` more zeros around its spatial axes."""
+    halo = request.halo
+    if extra and array.ndim >= 3:
+        own = halo or ((0, 0),) * array.ndim
+        halo = (*own[:2], *((low + extra, high + extra) for low, high in own[2:]))
+    view, first, size = laid_out(array.shape, request.order, halo)
+    buffer = np.zeros(size + 2 * _GUARD, array.dtype)
+    if array.dtype.kind == "f":
+        buffer[:_GUARD] = buffer[-_GUARD:] = np.nan
+    placed = _Placed(buffer, first + _GUARD, view)
+    placed.elements[...] = array
+    return placed
+
+
+def _call(written: Written, places: Sequence[ctypes.c_void_p], threads: int) -> None:
+    code = compile_functions({"kernel": written.function}, _TARGET)
+    with TemporaryDirectory() as folder:
+        source, library = Path(folder) / "kernel.o", Path(folder) / "kernel.so"
+        source.write_bytes(code)
+        command = [str(linker()), "ld.lld", "-shared", "-m", "elf_x86_64"]
+        subprocess.run([*command, "-o", str(library), str(source)], check=True, timeout=60)
+        kernel = ctypes.CDLL(str(library)).kernel
+        count = threads if written.split else 1
+        # Last thread first: a kernel has no barrier, so any order must do.
+        for thread in reversed(range(count)):
+            kernel(*places, ctypes.c_int32(thread), ctypes.c_int32(count))
