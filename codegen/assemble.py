@@ -31,10 +31,11 @@ from .choices import Choices
 from .kernel import Kernel
 from .library import KernelLibrary, Planned, host_graph
 from .locations import HostSlot, Location, Planner
-from .memory import Laid, Memory, Place, dims, dtype, in_buffer, itemsize, nbytes
+from .memory import Laid, Memory, Place
 from .placement import concatenation_axis, is_concatenation
 from .targets import Target
 from .templates import Plan
+from .values import dims, dtype, in_buffer, itemsize, nbytes
 from .views import View
 
 Resolve = Callable[[Location], BufferRef]

@@ -11,7 +11,7 @@ from typing import TypeAlias
 from ..ir.graph import Graph, Node, Value
 from ..ir.ops.fused import Fused
 from ..ir.printer import digest
-from ..ir.types import Array, TensorType, dtype_name, numpy_dtype
+from ..ir.types import Array, dtype_name
 from ..runtime.program import Parameter, TensorSpec
 from .choices import Choices
 from .locations import Arena, HostSlot, Location
@@ -19,6 +19,7 @@ from .packing import Packing
 from .placement import Home, home_in_operand, homes_of
 from .targets import Target
 from .templates import Plan, candidates
+from .values import dims, in_buffer, itemsize, nbytes
 from .views import Request, View, laid_out, row_major
 
 Place: TypeAlias = Location | HostSlot
@@ -194,33 +195,3 @@ class Memory:
         self.parameters[name] = Parameter(name, self.parameter_bytes, spec)
         self.parameter_bytes += -(-spec.nbytes // _ALIGNMENT) * _ALIGNMENT
         self.weights[name] = array
-
-
-def in_buffer(value: Value) -> bool:
-    """Whether a value lives in a buffer: a static tensor of numbers."""
-    return (
-        isinstance(value.type, TensorType) and value.type.is_static and value.type.dtype != "string"
-    )
-
-
-def dims(value: Value) -> tuple[int, ...]:
-    """Return the shape of a tensor."""
-    assert isinstance(value.type, TensorType)
-    return value.type.dims
-
-
-def dtype(value: Value) -> str:
-    """Return the element type of a tensor."""
-    assert isinstance(value.type, TensorType)
-    return value.type.dtype
-
-
-def itemsize(value: Value) -> int:
-    """Return the bytes of one element of a tensor."""
-    return int(numpy_dtype(dtype(value)).itemsize)
-
-
-def nbytes(value: Value) -> int:
-    """Return the bytes of a tensor that lies by itself."""
-    assert isinstance(value.type, TensorType)
-    return value.type.size * itemsize(value)

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from ..ir.graph import Graph, Node, Value
 from ..ir.ops import Concat, Reshape, Transpose
 from ..ir.ops.fused import Fused
-from ..ir.types import TensorType
 from .movement import seen
 from .templates.base import Plan
+from .values import dims, rank
 from .views import Halo, Order, Request, View, laid_out, merged
 
 
@@ -74,7 +74,7 @@ class _Placer:
             for node in self.graph.nodes
             if isinstance(node.op, Fused)
             for v in node.outputs
-            if v not in fixed and _rank(v) >= 3
+            if v not in fixed and rank(v) >= 3
         }
 
     # Order of axes
@@ -95,7 +95,7 @@ class _Placer:
             return
         if any(isinstance(n.op, Transpose | Reshape) for n in node.op.body.nodes):
             return
-        values = [v for v in (*node.inputs, *node.outputs) if _rank(v) == _rank(node.outputs[0])]
+        values = [v for v in (*node.inputs, *node.outputs) if rank(v) == rank(node.outputs[0])]
         known = [self.orders[v] for v in values if v in self.orders]
         if not known:
             return
@@ -137,8 +137,8 @@ class _Placer:
         start = 0
         for part in node.inputs:
             if part in self.free and part not in self.homes and self._fits(part, result):
-                self.homes[part] = _part(home, _dims(part), axis, start)
-            start += _dims(part)[axis]
+                self.homes[part] = _part(home, dims(part), axis, start)
+            start += dims(part)[axis]
 
     def _fits(self, part: Value, result: Value) -> bool:
         return self.orders.get(part, "any") in ("any", self.orders.get(result, "row_major"))
@@ -153,8 +153,8 @@ class _Placer:
         for part, home in zip(node.inputs, homes, strict=True):
             if home is None or home.buffer != first.buffer or home.first != start:
                 return False
-            start += _dims(part)[axis] * first.view.strides[axis]
-        shape = _dims(node.output)
+            start += dims(part)[axis] * first.view.strides[axis]
+        shape = dims(node.output)
         self.homes[node.output] = Home(
             first.buffer,
             first.first,
@@ -184,9 +184,8 @@ class _Placer:
 
     def _own(self, value: Value) -> None:
         order = self.orders.get(value, "row_major")
-        view, first, size = laid_out(_dims(value), order, self.halos.get(value, ()))
-        name = f"{value.name}"
-        self.homes[value] = Home(name, first, view, view, first, size)
+        view, first, size = laid_out(dims(value), order, self.halos.get(value, ()))
+        self.homes[value] = Home(value.name, first, view, view, first, size)
 
 
 def _part(home: Home, shape: tuple[int, ...], axis: int, start: int) -> Home:
@@ -217,7 +216,7 @@ def is_concatenation(node: Node) -> bool:
         len(body.nodes) == 1
         and isinstance(body.nodes[0].op, Concat)
         and body.nodes[0].inputs == body.inputs
-        and _rank(node.outputs[0]) >= 3
+        and rank(node.outputs[0]) >= 3
     )
 
 
@@ -227,15 +226,6 @@ def concatenation_axis(node: Node) -> int:
     op = node.op.body.nodes[0].op
     assert isinstance(op, Concat)
     return op.axis
-
-
-def _rank(value: Value) -> int:
-    return value.type.rank if isinstance(value.type, TensorType) else 0
-
-
-def _dims(value: Value) -> tuple[int, ...]:
-    assert isinstance(value.type, TensorType)
-    return value.type.dims
 
 
 __all__ = ["Home", "concatenation_axis", "home_in_operand", "homes_of", "is_concatenation"]

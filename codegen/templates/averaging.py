@@ -15,6 +15,7 @@ from ...ir.graph import Node
 from ...ir.ops import ReduceMean
 from ...ir.ops.fused import Fused
 from ...ir.types import Array, TensorType
+from ..values import dims
 from ..views import ANY, Dims, Request, View
 from .base import Plan, VectorUnit, Written
 from .emitter import Expr, KernelEmitter, emitting
@@ -44,9 +45,7 @@ class Averaging(Plan):
     @cached_property
     def shape(self) -> Dims:
         """Shape (N, C, spatial...) of the data."""
-        type = self.group.anchor.inputs[0].type
-        assert isinstance(type, TensorType)
-        return type.dims
+        return dims(self.group.anchor.inputs[0])
 
     @property
     def operands(self) -> Sequence[Request]:

@@ -14,10 +14,11 @@ from ...ir.graph import Node
 from ...ir.ops import MatMul
 from ...ir.ops.fused import Fused
 from ...ir.types import Array
+from ..values import dims
 from ..views import ANY, Dims, Request, View
 from .base import Plan, VectorUnit, Written
 from .emitter import Expr, KernelEmitter, emitting
-from .epilogue import Anchored, Epilogue, anchored, dims_of
+from .epilogue import Anchored, Epilogue, anchored
 from .tile import Tile, best_tile, multiply
 from .walk import in_runs
 
@@ -43,12 +44,12 @@ class BatchedProduct(Plan):
     @cached_property
     def shape(self) -> Dims:
         """Shape (..., M, N) of the result."""
-        return dims_of(self.group.anchor.output)
+        return dims(self.group.anchor.output)
 
     @cached_property
     def depth(self) -> int:
         """K, over which products are added up."""
-        return dims_of(self.group.anchor.inputs[0])[-1]
+        return dims(self.group.anchor.inputs[0])[-1]
 
     @cached_property
     def tile(self) -> Tile:
@@ -85,7 +86,7 @@ def batched_product(
     group = anchored(node.op.body, lambda n: isinstance(n.op, MatMul))
     if group is None or set(group.dtypes) != {"float32"}:
         return None
-    rows, columns = dims_of(group.anchor.output)[-2:]
+    rows, columns = dims(group.anchor.output)[-2:]
     if rows < _LEAST_ROWS or columns < unit.lanes:
         return None
     return BatchedProduct(group, unit)

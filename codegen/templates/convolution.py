@@ -11,7 +11,8 @@ from functools import cached_property
 from ...ir.graph import Node
 from ...ir.ops import Conv
 from ...ir.ops.fused import Fused
-from ...ir.types import Array, TensorType
+from ...ir.types import Array
+from ..values import dims
 from ..views import ANY, Dims, Halo, Order, Request, View
 from .base import Plan, VectorUnit, Written
 from .emitter import KernelEmitter, emitting
@@ -44,17 +45,17 @@ class Convolved:
     @cached_property
     def input_shape(self) -> Dims:
         """Shape (N, C, spatial...) of the data."""
-        return _dims(self.group.anchor.inputs[0].type)
+        return dims(self.group.anchor.inputs[0])
 
     @cached_property
     def weight_shape(self) -> Dims:
         """Shape (O, C / groups, window...) of the weights."""
-        return _dims(self.group.anchor.inputs[1].type)
+        return dims(self.group.anchor.inputs[1])
 
     @cached_property
     def output_shape(self) -> Dims:
         """Shape (N, O, spatial...) of the result."""
-        return _dims(self.group.anchor.output.type)
+        return dims(self.group.anchor.output)
 
     @cached_property
     def axes(self) -> tuple[Axis, ...]:
@@ -123,11 +124,6 @@ class ConvolutionPlan(Plan):
     def result(self) -> Request:
         """Channels are stored as vectors."""
         return Request(self.conv.group.order)
-
-
-def _dims(type: object) -> Dims:
-    assert isinstance(type, TensorType)
-    return type.dims
 
 
 __all__ = ["ConvolutionPlan", "Convolved", "convolved"]

@@ -13,10 +13,11 @@ from ...errors import UnsupportedError
 from ...ir.graph import Graph, Node, Value
 from ...ir.op import Kind
 from ...ir.ops import BroadcastTo, Reshape
-from ...ir.types import TensorType
+from ...ir.types import TensorType, type_of
 from ..lowering.base import Context, Tensor, lowering_of
 from ..lowering.storage import storage_dtype
-from ..views import Order, View
+from ..values import dims, dtype
+from ..views import Order, View, row_major
 from .emitter import Buffer, Expr, KernelEmitter
 
 _MOVEMENT = (BroadcastTo, Reshape)
@@ -39,7 +40,7 @@ class Anchored:
     @property
     def dtypes(self) -> list[str]:
         """Element types of the operands and the result, as they are stored."""
-        return [storage_dtype(dtype_of(v)) for v in (*self.body.inputs, *self.body.outputs)]
+        return [storage_dtype(dtype(v)) for v in (*self.body.inputs, *self.body.outputs)]
 
     @property
     def order(self) -> Order:
@@ -76,35 +77,21 @@ def anchored(
         result = producers[result].inputs[0]
         if result not in producers:
             return None
-    if dims_of(result) != dims_of(anchor.output) or not all(
-        v in body.inputs for v in anchor.inputs
-    ):
+    if dims(result) != dims(anchor.output) or not all(v in body.inputs for v in anchor.inputs):
         return None
     if any(not _is_pointwise(n) for n in body.nodes if n is not anchor):
         return None
     positions = {anchor.inputs[table]} if table is not None else set()
     values = {*body.inputs, *(v for n in body.nodes for v in n.outputs)} - positions
-    if {dtype_of(v) for v in ({*anchor.inputs} - positions) | {anchor.output}} != {"float32"}:
+    if {dtype(v) for v in ({*anchor.inputs} - positions) | {anchor.output}} != {"float32"}:
         return None
-    if not {dtype_of(v) for v in values} <= {"float32", "bool"}:
+    if not {dtype(v) for v in values} <= {"float32", "bool"}:
         return None
     return Anchored(body, anchor, result)
 
 
 def _is_pointwise(node: Node) -> bool:
     return node.op.kind is Kind.ELEMENTWISE or isinstance(node.op, _MOVEMENT)
-
-
-def dims_of(value: Value) -> tuple[int, ...]:
-    """Return the shape of a tensor."""
-    assert isinstance(value.type, TensorType)
-    return value.type.dims
-
-
-def dtype_of(value: Value) -> str:
-    """Return the element type of a tensor."""
-    assert isinstance(value.type, TensorType)
-    return value.type.dtype
 
 
 class _Registers(Context):
@@ -128,10 +115,10 @@ class Epilogue:
 
     def __init__(self, group: Anchored, views: Sequence[View], buffers: Sequence[Buffer]) -> None:
         self.group = group
-        shape = dims_of(group.result)
+        shape = dims(group.result)
         # With a reshape left out, the result lies row by row, whatever its shape.
         same = views[-1].shape == shape
-        self.result = views[-1] if same else _row_major(shape)
+        self.result = views[-1] if same else row_major(shape)
         self.target = buffers[len(views) - 1]
         self._operands = dict(
             zip(group.body.inputs, zip(views, buffers, strict=False), strict=False)
@@ -166,10 +153,9 @@ class Epilogue:
         for value, (view, buffer) in self._operands.items():
             env[value] = _operand(context, value, view, buffer)
         for name, array in body.parameters.items():
-            value = Value(name, _type_of(array))
-            env[value] = _constant(context, array)
+            env[Value(name, type_of(array))] = _constant(context, array)
         anchor_value = self.group.anchor.output
-        env[anchor_value] = context.lazy(dims_of(anchor_value), "float32", lambda *_: anchor)
+        env[anchor_value] = context.lazy(dims(anchor_value), "float32", lambda *_: anchor)
         uses = body.uses()
         for node in body.nodes:
             if node is self.group.anchor or not all(v in env for v in node.inputs):
@@ -186,18 +172,5 @@ def _operand(context: Context, value: Value, view: View, buffer: Buffer) -> Tens
 
 
 def _constant(context: Context, array: Any) -> Tensor:
-    dtype = str(array.dtype)
-    number = array.reshape(()).item()
-    return context.lazy(array.shape, dtype, lambda *_: tirx.const(number, dtype))
-
-
-def _type_of(array: Any) -> TensorType:
-    from ...ir.types import dtype_name
-
-    return TensorType(dtype_name(array.dtype), array.shape)
-
-
-def _row_major(shape: tuple[int, ...]) -> View:
-    from ..views import row_major
-
-    return row_major(shape)
+    kind, number = str(array.dtype), array.reshape(()).item()
+    return context.lazy(array.shape, kind, lambda *_: tirx.const(number, kind))

@@ -18,7 +18,8 @@ from tvm import tirx
 from ...ir.graph import Node
 from ...ir.ops import MaxPool, WindowSum
 from ...ir.ops.fused import Fused
-from ...ir.types import Array, TensorType
+from ...ir.types import Array
+from ..values import dims
 from ..views import ANY, Dims, Request, View
 from .base import Plan, VectorUnit, Written
 from .emitter import Expr, KernelEmitter, Register, emitting
@@ -55,12 +56,12 @@ class Pooling(Plan):
     @cached_property
     def input_shape(self) -> Dims:
         """Shape (N, C, spatial...) of the data."""
-        return _dims(self.group.anchor.inputs[0].type)
+        return dims(self.group.anchor.inputs[0])
 
     @cached_property
     def output_shape(self) -> Dims:
         """Shape (N, C, spatial...) of the result."""
-        return _dims(self.group.anchor.output.type)
+        return dims(self.group.anchor.output)
 
     @property
     def operands(self) -> Sequence[Request]:
@@ -90,7 +91,7 @@ def pooling(node: Node, arrays: Mapping[str, Array], unit: VectorUnit) -> Poolin
     op = group.anchor.op
     if isinstance(op, WindowSum) and set(op.input_dilation) != {1}:
         return None
-    if _dims(group.anchor.output.type)[1] < unit.lanes:
+    if dims(group.anchor.output)[1] < unit.lanes:
         return None
     return Pooling(group, unit, node.op.body.inputs.index(group.anchor.inputs[0]))
 
@@ -205,11 +206,6 @@ def _largest(emit: KernelEmitter, items: Sequence[Expr]) -> Expr:
     for item in items[1:]:
         unordered = tirx.Or(unordered, tirx.isnan(item))
     return tirx.Select(unordered, emit.constant(math.nan), result)
-
-
-def _dims(type: object) -> Dims:
-    assert isinstance(type, TensorType)
-    return type.dims
 
 
 __all__ = ["Pooling", "pooling"]

@@ -11,8 +11,9 @@ from functools import cached_property
 from ...ir.graph import Node
 from ...ir.ops import MatMul
 from ...ir.ops.fused import Fused
-from ...ir.types import Array, TensorType
+from ...ir.types import Array
 from ..packing import Packing
+from ..values import dims, dtype
 from ..views import ANY, Dims, Request, View
 from .base import Plan, VectorUnit, Written
 from .emitter import Expr, KernelEmitter, emitting
@@ -46,12 +47,12 @@ class Product(Plan):
     @cached_property
     def shape(self) -> Dims:
         """Shape (..., M, N) of the result."""
-        return _dims(self.group.anchor.output.type)
+        return dims(self.group.anchor.output)
 
     @cached_property
     def depth(self) -> int:
         """K, the elements of a row."""
-        return _dims(self.group.anchor.inputs[0].type)[-1]
+        return dims(self.group.anchor.inputs[0])[-1]
 
     @cached_property
     def tile(self) -> Tile:
@@ -96,22 +97,12 @@ def product(node: Node, arrays: Mapping[str, Array], unit: VectorUnit) -> Produc
     inputs = node.op.body.inputs
     data, weights = (inputs.index(v) for v in group.anchor.inputs)
     constant = node.inputs[weights].name in arrays
-    matrix = math.prod(_dims(node.inputs[weights].type)[:-2]) == 1
+    matrix = math.prod(dims(node.inputs[weights])[:-2]) == 1
     if not constant or not matrix or data == weights:
         return None
-    if {_dtype(v.type) for v in (*inputs, group.result)} != {"float32"}:
+    if {dtype(v) for v in (*inputs, group.result)} != {"float32"}:
         return None
     return Product(group, unit, data, weights)
-
-
-def _dims(type: object) -> Dims:
-    assert isinstance(type, TensorType)
-    return type.dims
-
-
-def _dtype(type: object) -> str:
-    assert isinstance(type, TensorType)
-    return type.dtype
 
 
 class _Writer:

@@ -13,6 +13,7 @@ from ...ir.graph import Node
 from ...ir.ops import Resample
 from ...ir.ops.fused import Fused
 from ...ir.types import Array, TensorType
+from ..values import dims
 from ..views import ANY, Dims, Request, View
 from .base import Plan, VectorUnit, Written
 from .emitter import Expr, KernelEmitter, emitting
@@ -46,12 +47,12 @@ class Resampling(Plan):
     @cached_property
     def taps(self) -> int:
         """Slices that are added up."""
-        return _dims(self.group.anchor.inputs[1].type)[1]
+        return dims(self.group.anchor.inputs[1])[1]
 
     @cached_property
     def output_shape(self) -> Dims:
         """Shape (N, C, spatial...) of the result."""
-        return _dims(self.group.anchor.output.type)
+        return dims(self.group.anchor.output)
 
     @property
     def operands(self) -> Sequence[Request]:
@@ -88,7 +89,7 @@ def resampling(node: Node, arrays: Mapping[str, Array], unit: VectorUnit) -> Res
     if type.rank < 3 or op.axis < 2 or type.dims[1] < unit.lanes or len(set(numbers)) < 3:
         return None
     table = arrays.get(node.inputs[numbers[1]].name)
-    length = _dims(group.anchor.inputs[0].type)[op.axis]
+    length = dims(group.anchor.inputs[0])[op.axis]
     if table is None or table.min() < 0 or table.max() >= length:
         return None
     return Resampling(group, unit, (numbers[0], numbers[1], numbers[2]))
@@ -148,11 +149,6 @@ class _Writer:
             total.add(emit.load(self.x, source + channel * self.view.strides[1]) * factor)
         place = [at[0], channel + skip, *at[2:]]
         self.epilogue.store(emit, total.lanes_from(skip), place, 1, emit.lanes - skip)
-
-
-def _dims(type: object) -> Dims:
-    assert isinstance(type, TensorType)
-    return type.dims
 
 
 __all__ = ["Resampling", "resampling"]
