@@ -91,16 +91,7 @@ class OnnxRuntime:
 
     def prepare(self, case: Case, threads: int) -> Run:
         """Return the run of an inference session."""
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        session = onnxruntime.InferenceSession(
-            str(case.model), options, providers=["CPUExecutionProvider"]
-        )
-        return lambda feed: list(session.run(None, feed))
+        return _onnxruntime_run(case, threads, optimised=True)
 
 
 class UnoptimisedOnnxRuntime:
@@ -116,16 +107,22 @@ class UnoptimisedOnnxRuntime:
 
     def prepare(self, case: Case, threads: int) -> Run:
         """Return the run of a session without optimisations."""
-        import onnxruntime
+        return _onnxruntime_run(case, threads, optimised=False)
 
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = threads
+
+def _onnxruntime_run(case: Case, threads: int, optimised: bool) -> Run:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    if not optimised:
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        session = onnxruntime.InferenceSession(
-            str(case.model), options, providers=["CPUExecutionProvider"]
-        )
-        return lambda feed: list(session.run(None, feed))
+    session = onnxruntime.InferenceSession(
+        str(case.model), options, providers=["CPUExecutionProvider"]
+    )
+    return lambda feed: list(session.run(None, feed))
 
 
 class OpenVino:
