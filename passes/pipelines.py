@@ -38,3 +38,9 @@ TARGET_READY: tuple[str, ...] = (
 Options say what the target can do: ``expand-composites`` takes ``keep``, ``partition`` and
 ``fuse`` take ``supports``.
 """
+
+TRAINING: tuple[str, ...] = (
+    "use-batch-statistics",
+    "differentiate",
+)
+"""From what a graph computes to what it learns by; unlike the others, these add outputs."""
