@@ -100,7 +100,7 @@ def test_parameters_by_default_and_as_inputs() -> None:
 )
 def test_what_cannot_be_differentiated_is_said(options: dict[str, object], message: str) -> None:
     with pytest.raises(PassError, match=message):
-        differentiate(parsed(LINE), **options)  # type: ignore[arg-type]
+        differentiate(parsed(LINE), **options)
 
 
 def test_integers_have_no_gradient() -> None:

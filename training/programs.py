@@ -1,0 +1,296 @@
+# SPDX-License-Identifier: MIT
+"""The compiled graphs of training: loss and gradients of a batch, and the same without learning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+import numpy as np
+
+from ..codegen.build import build
+from ..codegen.targets import parse_target
+from ..compiler import arena_plan, target_ready
+from ..errors import InputError
+from ..frontend import builder as nn
+from ..frontend.builder import Network, Tensor
+from ..ir import Array, Emitter, Graph, TensorType, Value, numpy_dtype
+from ..passes import CANONICAL, differentiate, run_passes, use_batch_statistics
+from ..passes.use_batch_statistics import UPDATED
+from ..runtime.buffers import aligned_empty
+from ..runtime.executor import Executor
+from ..runtime.program import KernelInfo
+from ..runtime.team import Workers
+from .model import Model
+
+Fields: TypeAlias = Mapping[str, Array]
+Targets: TypeAlias = "Tensor | Mapping[str, Tensor]"
+LossFunction: TypeAlias = Callable[..., Tensor]
+"""``loss(outputs, targets)``: tensors, or mappings by name where there are several."""
+Augmentation: TypeAlias = Callable[[Mapping[str, Tensor], Tensor], Mapping[str, Tensor]]
+
+KEY, INDEX = "key", "index"
+"""Fields of a batch that are neither data nor targets: per-sample keys, numbers of samples."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is learned: a model, by which loss, from data changed in which way.
+
+    Attributes:
+        model: what learns.
+        loss: of outputs and targets.
+        augmentation: applied to the fields of a batch in training, inside the graph.
+        variables: names of parameters and statistics that change, in order.
+        frozen: patterns of the names of batch norms' means that stay as they are.
+        momentum: weight of old running statistics.
+    """
+
+    model: Model
+    loss: LossFunction
+    augmentation: Augmentation | None
+    variables: tuple[str, ...]
+    frozen: tuple[str, ...] = ()
+    momentum: float = 0.9
+
+    @property
+    def learned(self) -> tuple[str, ...]:
+        """Names of the variables that gradients change."""
+        return tuple(k for k in self.variables if k in self.model.trainable)
+
+
+@dataclass(frozen=True)
+class JointGraph:
+    """Model and loss in one graph.
+
+    Attributes:
+        graph: from fields and variables to the loss, the model's outputs, new statistics and,
+            where it learns, gradients.
+        fields: names of the inputs that come with a batch, in order; the variables follow.
+        outputs: names of the model's outputs.
+        updated: names of the statistics that the outputs after those are.
+    """
+
+    graph: Graph
+    fields: tuple[str, ...]
+    outputs: tuple[str, ...]
+    updated: tuple[str, ...] = ()
+
+
+def joint_graph(
+    task: Task, types: Mapping[str, TensorType], constants: Fields, *, training: bool
+) -> JointGraph:
+    """Return loss, outputs and, in training, statistics and gradients of a batch as one graph.
+
+    Args:
+        task: model and loss.
+        types: of the batch's fields.
+        constants: what parameters hold that are no variables.
+        training: whether batch norms use the statistics of the batch, data is augmented, and
+            gradients are computed.
+
+    Raises:
+        InputError: fields do not fit the model.
+        LayerError: outputs and targets do not fit the loss.
+        OpError: an op has no gradient.
+    """
+    emit = Emitter()
+    fields = {k: emit.argument(t, k) for k, t in types.items() if k != INDEX}
+    seen = dict(fields)
+    if training and task.augmentation is not None:
+        seen.update(_augmented(emit, task.augmentation, fields))
+    model = _model_graph(task, seen, constants, training=training)
+    variables = [_variable(emit, v, fields) for v in model.inputs[len(task.model.inputs) :]]
+    results = emit.inline(model, [*(seen[k] for k in task.model.inputs), *variables])
+    count = len(task.model.outputs)
+    outputs = dict(zip(task.model.outputs, results[:count], strict=True))
+    targets = {k: v for k, v in seen.items() if k not in {*task.model.inputs, KEY}}
+    loss = _loss(emit, task.loss, outputs, targets)
+    used = [*fields.values(), *variables]
+    graph = emit.graph(task.model.name, used, (loss, *results))
+    graph = run_passes(graph, CANONICAL)
+    updated = tuple(v.name.removeprefix(UPDATED) for v in model.outputs[count:])
+    if training:
+        graph = differentiate(graph, loss=graph.outputs[0].name, wrt=task.learned)
+    return JointGraph(graph, tuple(fields), task.model.outputs, updated)
+
+
+def _model_graph(
+    task: Task, fields: Mapping[str, Value], constants: Fields, *, training: bool
+) -> Graph:
+    shapes = {k: v.type.dims for k, v in fields.items() if isinstance(v.type, TensorType)}
+    graph = task.model.graph(shapes, task.variables, constants)
+    for value in graph.inputs[: len(task.model.inputs)]:
+        if value.type != fields[value.name].type:
+            raise InputError(
+                f"model '{task.model.name}': input '{value.name}' is {value.type}, the data has "
+                f"{fields[value.name].type}; convert it, or do so by an augmentation"
+            )
+    if not training:
+        return graph
+    return use_batch_statistics(graph, momentum=task.momentum, frozen=task.frozen)
+
+
+def _variable(emit: Emitter, value: Value, fields: Mapping[str, Value]) -> Value:
+    if value.name in fields:
+        raise InputError(
+            f"field '{value.name}' of the data has the name of a parameter; rename the field"
+        )
+    return emit.argument(value.type, value.name)
+
+
+def _augmented(
+    emit: Emitter, augmentation: Augmentation, fields: Mapping[str, Value]
+) -> dict[str, Value]:
+    """Emit what the augmentation makes of the fields it returns."""
+    if KEY not in fields:
+        raise InputError("the data has no field 'key'; augmentations draw random numbers by it")
+    symbols = _symbols(fields)
+    data = {k: x for k, x in symbols.items() if k != KEY}
+    made = dict(augmentation(data, symbols[KEY]))
+    unknown = sorted(made.keys() - fields.keys())
+    if unknown:
+        raise InputError(f"the augmentation returns '{unknown[0]}', which is no field of the data")
+    named = {f"augmented.{k}": x for k, x in made.items()}
+    network = nn.network("augmentation", symbols.values(), named)
+    return dict(zip(made, emit.inline(network.graph(), fields.values()), strict=True))
+
+
+def _loss(
+    emit: Emitter,
+    function: LossFunction,
+    outputs: Mapping[str, Value],
+    targets: Mapping[str, Value],
+) -> Value:
+    """Emit the loss of outputs and targets."""
+    scores, truth = _symbols(outputs), _symbols(targets)
+    scalar = function(_only(scores), _only(truth))
+    if scalar.shape:
+        raise InputError(
+            f"the loss is {scalar.type}, expected one number; reduce it by nn.mean or nn.sum"
+        )
+    inputs = [*scores.values(), *truth.values()]
+    network = Network("loss", tuple(inputs), {"loss": scalar})
+    (loss,) = emit.inline(network.graph(), [*outputs.values(), *targets.values()])
+    return loss
+
+
+def _symbols(values: Mapping[str, Value]) -> dict[str, Tensor]:
+    """Return tensors of the builder that stand for values."""
+    types = {k: v.type for k, v in values.items()}
+    return {k: nn.input(k, t.dims, t.dtype) for k, t in types.items() if isinstance(t, TensorType)}
+
+
+def _only(tensors: Mapping[str, Tensor]) -> Targets:
+    """Return the tensor if there is one, else all by name."""
+    return next(iter(tensors.values())) if len(tensors) == 1 else tensors
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a program found for a batch.
+
+    Attributes:
+        loss: of the batch.
+        outputs: of the model, by name; valid until the next run.
+    """
+
+    loss: float
+    outputs: Fields
+
+
+class BatchProgram:
+    """A joint graph compiled for batches of one shape, over arrays that stay where they are.
+
+    Args:
+        joint: the graph.
+        variables: parameters and statistics by name; the program reads these arrays.
+        gradients: where gradients are stored, by name; none for a graph that has none.
+        workers: threads.
+        target: what to compile for.
+    """
+
+    def __init__(
+        self,
+        joint: JointGraph,
+        variables: Fields,
+        gradients: Fields,
+        workers: Workers,
+        target: str = "cpu",
+    ) -> None:
+        self.joint = joint
+        graph = joint.graph
+        chosen = parse_target(target)
+        built = build(target_ready(graph, chosen), chosen, arena_plan)
+        self.program = built.program
+        self.executor = Executor(built.program, built.library, built.weights, workers)
+        count = len(joint.fields)
+        self._fields = {v.name: _empty(v) for v in graph.inputs[:count]}
+        bound = [variables[v.name] for v in graph.inputs[count:]]
+        self._variables = variables
+        first, last = 1 + len(joint.outputs), 1 + len(joint.outputs) + len(joint.updated)
+        results = [_empty(v) for v in graph.outputs[:last]]
+        self._loss = results[0]
+        self._outputs = dict(zip(joint.outputs, results[1:first], strict=True))
+        self._updated = dict(zip(joint.updated, results[first:], strict=True))
+        stored = list(gradients.values()) if len(graph.outputs) > last else []
+        self._inputs = [*self._fields.values(), *bound]
+        self._run = self.executor.bind(self._inputs, [*results, *stored])
+
+    @property
+    def arena_bytes(self) -> int:
+        """Bytes of intermediate results and scratch, as planned."""
+        return self.program.arena_bytes
+
+    def run(self, fields: Fields) -> Result:
+        """Compute the loss, and gradients where they are, of a batch of the program's shapes."""
+        for name, array in self._fields.items():
+            np.copyto(array, fields[name], casting="no")
+        self._run()
+        return Result(float(self._loss), self._outputs)
+
+    def count_statistics(self) -> None:
+        """Let the running statistics become those of the last run."""
+        for name, array in self._updated.items():
+            np.copyto(self._variables[name], array)
+
+    def profile(self) -> list[tuple[KernelInfo, float]]:
+        """Run the last batch again, step by step, and tell what each step took."""
+        return self.executor.profile(self._inputs)[1]
+
+
+def _empty(value: Value) -> Array:
+    assert isinstance(value.type, TensorType)
+    return aligned_empty(value.type.dims, numpy_dtype(value.type.dtype))
+
+
+def field_types(fields: Fields) -> dict[str, TensorType]:
+    """Return the types of a batch's fields."""
+    from ..ir import type_of
+
+    types = {k: type_of(a) for k, a in fields.items()}
+    return {k: t for k, t in types.items() if isinstance(t, TensorType)}
+
+
+def without_unused(joint: JointGraph) -> JointGraph:
+    """Return the graph without fields that nothing reads."""
+    used = {v.name for node in joint.graph.nodes for v in node.inputs}
+    fields = tuple(k for k in joint.fields if k in used)
+    kept = {*fields, *(v.name for v in joint.graph.inputs[len(joint.fields) :])}
+    inputs = tuple(v for v in joint.graph.inputs if v.name in kept)
+    return replace(joint, graph=replace(joint.graph, inputs=inputs), fields=fields)
+
+
+__all__ = [
+    "Augmentation",
+    "BatchProgram",
+    "Fields",
+    "JointGraph",
+    "LossFunction",
+    "Result",
+    "Task",
+    "field_types",
+    "joint_graph",
+    "without_unused",
+]
