@@ -86,13 +86,16 @@ class Target(ABC):
 
     def keeps(self, op: Op, *types: Type) -> bool:
         """Whether a composite of operands of these types is best left whole."""
-        from ...ir.ops import NormaliseByMoments, SlabMoments
+        from ...ir.ops import BlockOp, NormaliseByMoments, SlabMoments
+        from ..templates.blocks import in_one_pass
         from ..templates.rows import keeps
 
         if self.unit is None:
             return False
         if isinstance(op, SlabMoments | NormaliseByMoments):
             return isinstance(types[0], TensorType) and self.normalises(types[0])
+        if isinstance(op, BlockOp):
+            return in_one_pass(op, types, self.unit)
         return keeps(op, types, self.unit)
 
     def normalises(self, type: TensorType) -> bool:

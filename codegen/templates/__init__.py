@@ -11,6 +11,7 @@ from ...ir.types import Array, TensorType
 from .averaging import averaging
 from .base import Plan, Template, VectorUnit, Written
 from .batched_product import batched_product
+from .blocks import block_kernel
 from .depthwise import depthwise_convolution
 from .direct import direct_convolution
 from .moments import moments
@@ -38,6 +39,7 @@ TEMPLATES: tuple[Template, ...] = (
     batched_product,
     moments,
     normalise,
+    block_kernel,
     row_kernel,
 )
 """In order of preference."""

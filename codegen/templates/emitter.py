@@ -192,18 +192,22 @@ class Emission:
 
 
 @contextmanager
-def emitting(lanes: int, dtypes: Sequence[str]) -> Iterator[tuple[Emission, KernelEmitter]]:
+def emitting(
+    lanes: int, dtypes: Sequence[str], in_place: bool = False
+) -> Iterator[tuple[Emission, KernelEmitter]]:
     """Write a kernel; ``emission.function`` is the TIR function after the block.
 
     Args:
         lanes: float32 elements of a vector register.
         dtypes: element types of the pointers: operands, results, scratch.
+        in_place: whether results may have the memory of operands. The compiler then keeps loads
+            before the stores that they are written before.
     """
     emission = Emission()
     with IRBuilder() as builder:
         with tb.prim_func(is_private=True, s_tir=True):
             tb.func_name("kernel")
-            tb.func_attr({"tirx.noalias": True})
+            tb.func_attr({"tirx.noalias": not in_place})
             pointers = [tb.arg(f"p{k}", tb.handle(d)) for k, d in enumerate(dtypes)]
             thread, threads = (
                 tb.arg(name, tirx.Var(name, tvm.ir.PrimType("int32")))

@@ -2,8 +2,10 @@
 """Every op, by family; importing this package fills the registry."""
 
 from .activation import *
+from .adaptive import *
 from .arithmetic import *
 from .attention import *
+from .block_op import *
 from .cast import *
 from .comparison import *
 from .control import *
@@ -22,6 +24,7 @@ from .loss import *
 from .max_pooling import *
 from .moments import *
 from .normalization import *
+from .optimizer import *
 from .quantization import *
 from .random import *
 from .recurrent import *

@@ -40,6 +40,10 @@ class Term:
             return number.value
         return self.emit.scalar_like(number, self.value)
 
+    def filled(self, number: Number) -> Term:
+        """Return a number as a scalar of this element type."""
+        return Term(self.emit, self.of(number))
+
     def apply(self, op: Op, *others: Number) -> Term:
         """Return ``op(self, *others)``."""
         return Term(self.emit, self.emit(op, self.value, *map(self.of, others)))
@@ -62,6 +66,9 @@ class Term:
 
     def __truediv__(self, other: Number) -> Term:
         return self.apply(Div(), other)
+
+    def __rtruediv__(self, other: Number) -> Term:
+        return self.filled(other).apply(Div(), self)
 
     def __mod__(self, other: Number) -> Term:
         return self.apply(Mod(), other)
