@@ -38,10 +38,6 @@ class InputError(RanvierError):
     """An array passed to ``run`` does not fit the model's declared inputs."""
 
 
-class DataError(RanvierError):
-    """A dataset, one of its samples or what is asked of a loader is not as it must be."""
-
-
 class ExecutionError(RanvierError):
     """A compiled program found invalid data while running, such as an index out of range."""
 
@@ -60,3 +56,11 @@ class CompileError(RanvierError):
 
 class CacheError(RanvierError):
     """The kernel cache cannot be read or written."""
+
+
+class TrainingError(RanvierError):
+    """Training was given what it cannot work with, such as a figure that nobody reports."""
+
+
+class CheckpointError(RanvierError):
+    """A checkpoint is damaged, of another version, or of another model."""

@@ -54,7 +54,13 @@ class Writable(Protocol):
         """Append bytes."""
 
 
-def write_weights(file: Writable, arrays: Mapping[str, Array], *, aligned: bool = False) -> None:
+def write_weights(
+    file: Writable,
+    arrays: Mapping[str, Array],
+    *,
+    aligned: bool = False,
+    metadata: Mapping[str, str] | None = None,
+) -> None:
     """Write arrays as safetensors; types that the format lacks are named in its metadata.
 
     Written here rather than by the library, which would hold a second copy in memory and
@@ -65,12 +71,14 @@ def write_weights(file: Writable, arrays: Mapping[str, Array], *, aligned: bool 
         arrays: by name, written in this order.
         aligned: also write tensors of padding between them, because the format allows no
             gaps, so that each starts and ends at a multiple of 64 bytes.
+        metadata: texts by name to write along.
     """
     if aligned:
         arrays = _padded(arrays)
     specs = {k: TensorSpec(k, name_of_dtype(a.dtype), a.shape) for k, a in arrays.items()}
     types = {k: [s.dtype, *s.dims] for k, s in specs.items() if s.dtype not in _NATIVE}
-    entries: dict[str, object] = {"__metadata__": {_TYPES: json.dumps(types)}} if types else {}
+    texts = {**(metadata or {}), **({_TYPES: json.dumps(types)} if types else {})}
+    entries: dict[str, object] = {"__metadata__": texts} if texts else {}
     position = 0
     for key, array in arrays.items():
         dtype, shape = _stored_as(specs[key])
@@ -139,8 +147,33 @@ def read_weights(path: Path, tensors: Iterable[StoredTensor] | None = None) -> d
     return _arrays(path, data, tensors)
 
 
+def parse_weights(path: Path, data: Array) -> tuple[dict[str, Array], dict[str, str]]:
+    """Return the arrays in ``data``, the bytes of the file ``path``, and its texts by name.
+
+    The arrays share memory with ``data``.
+
+    Raises:
+        ArtifactError: the file is damaged.
+    """
+    header, metadata, body = _split(path, data)
+    tensors = _listed(header, metadata, str(path))
+    try:
+        arrays = {t.key: _view(body, header.get(t.key), t) for t in tensors}
+    except (ValueError, OverflowError) as error:  # dimensions that NumPy cannot count
+        raise ArtifactError(f"{path}: cannot read the weights ({error})") from None
+    return arrays, {name: text for name, text in metadata.items() if name != _TYPES}
+
+
 def _arrays(path: Path, data: Array, tensors: Iterable[StoredTensor] | None) -> dict[str, Array]:
     """Return the arrays in ``data``, the bytes of the file ``path``."""
+    header, metadata, body = _split(path, data)
+    if tensors is None:
+        tensors = _listed(header, metadata, str(path))
+    return {t.key: _view(body, header.get(t.key), t) for t in tensors}
+
+
+def _split(path: Path, data: Array) -> tuple[dict[str, Any], dict[str, str], Array]:
+    """Return the header of a weights file without its texts, the texts, and what follows."""
     try:
         # The library checks the header: offsets inside the file, sizes that fit the types.
         with safe_open(str(path), framework="np"):
@@ -150,9 +183,7 @@ def _arrays(path: Path, data: Array, tensors: Iterable[StoredTensor] | None) -> 
     except (SafetensorError, OSError, ValueError) as error:
         raise ArtifactError(f"{path}: cannot read the weights ({error})") from None
     metadata = header.pop("__metadata__", {})
-    if tensors is None:
-        tensors = _listed(header, metadata, str(path))
-    return {t.key: _view(data[8 + length :], header.get(t.key), t) for t in tensors}
+    return header, metadata, data[8 + length :]
 
 
 def _listed(
@@ -162,7 +193,8 @@ def _listed(
     types = parse_object(metadata.get(_TYPES, "{}"), f"{where}, metadata")
     tensors = []
     for key, entry in header.items():
-        dtype, *shape = types.get(key, [named.get(entry["dtype"]), *entry["shape"]])
+        stored: Any = types.get(key, [named.get(entry["dtype"]), *entry["shape"]])
+        dtype, *shape = stored if isinstance(stored, list) and stored else [None]
         if not isinstance(dtype, str) or not all(type(n) is int and n >= 0 for n in shape):
             raise ArtifactError(f"{where}: tensor {key!r} has unknown type {entry['dtype']}")
         tensors.append(StoredTensor(key, dtype, tuple(shape)))

@@ -27,7 +27,6 @@ from .normalization import *
 from .optimizer import *
 from .quantization import *
 from .random import *
-from .random_rows import *
 from .recurrent import *
 from .reduction import *
 from .region import *
