@@ -193,8 +193,10 @@ def _listed(
     types = parse_object(metadata.get(_TYPES, "{}"), f"{where}, metadata")
     tensors = []
     for key, entry in header.items():
-        stored: Any = types.get(key, [named.get(entry["dtype"]), *entry["shape"]])
-        dtype, *shape = stored if isinstance(stored, list) and stored else [None]
+        known = [named.get(entry["dtype"]), *entry["shape"]]
+        stored: Any = types.get(key, known)
+        parts: list[Any] = stored if isinstance(stored, list) and stored else [None]
+        dtype, shape = parts[0], parts[1:]
         if not isinstance(dtype, str) or not all(type(n) is int and n >= 0 for n in shape):
             raise ArtifactError(f"{where}: tensor {key!r} has unknown type {entry['dtype']}")
         tensors.append(StoredTensor(key, dtype, tuple(shape)))

@@ -17,16 +17,16 @@ from pathlib import Path
 
 import numpy as np
 
+from ranvier.runtime.dtypes import Array
 from ranvier.training.checkpoint import latest, prune, save_checkpoint
 
 NO_PTRACE = 77
 _TRACEME, _SYSCALL = 0, 24
-_WHOLE_ARGUMENTS = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
 
 
 def save(folder: Path, step: int) -> None:
     """Save a step, every array of which tells the step, and remove older ones."""
-    arrays = {"a": np.full(3000, step, np.float32), "b": np.array(step, np.int64)}
+    arrays: dict[str, Array] = {"a": np.full(3000, step, np.float32), "b": np.array(step, np.int64)}
     save_checkpoint(folder, arrays, {"step": step})
     prune(folder, 2)
 
@@ -48,7 +48,8 @@ def kill_at(boundary: int, folder: Path, step: int) -> bool:
     Returns whether it was killed; it was not if it had come to its end before.
     """
     ptrace = ctypes.CDLL(None, use_errno=True).ptrace
-    ptrace.argtypes, ptrace.restype = _WHOLE_ARGUMENTS, ctypes.c_long
+    ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+    ptrace.restype = ctypes.c_long
     child = os.fork()
     if child == 0:
         if ptrace(_TRACEME, 0, None, None) != 0:
