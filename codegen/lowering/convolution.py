@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Lowering of convolution."""
+"""Lowering of convolution and of its gradient for weights."""
 
 from __future__ import annotations
 
@@ -37,3 +37,30 @@ def conv(
         return widen(data, x.dtype, dtype) * widen(w(o, c, *tap), w.dtype, dtype)
 
     return (ctx.reduce("sum", shape, (channels, *window), read, dtype),)
+
+
+@lowering(ops.ConvWeightGradient)
+def conv_weight_gradient(
+    ctx: Context,
+    op: ops.ConvWeightGradient,
+    inputs: Sequence[Tensor],
+    outputs: Sequence[TensorType],
+) -> Sequence[Tensor]:
+    """Reduce products over batch and positions, on padded data."""
+    shape, dtype = outputs[0].dims, compute_dtype(outputs[0].dtype)
+    if 0 in shape:
+        return (empty(ctx, shape, dtype),)
+    dz = ctx.materialise(inputs[1])
+    batch, channels, *positions = dz.shape
+    x = padded(ctx, inputs[0], op.sliding, 0)
+    outputs_each = channels // op.groups
+
+    def read(i: Indices, r: Indices) -> Expr:
+        o, c, *tap = i
+        n, *position = r
+        group = tirx.floordiv(o, tirx.const(outputs_each, "int32")) if op.groups > 1 else 0
+        at = seen(op.sliding, tuple(position), tuple(tap))
+        data = x(n, group * shape[1] + c, *at)
+        return widen(data, x.dtype, dtype) * widen(dz(n, o, *position), dz.dtype, dtype)
+
+    return (ctx.reduce("sum", shape, (batch, *positions), read, dtype),)

@@ -15,7 +15,7 @@ from .elementwise import result_type
 from .linear import aligned, cast_like, product_dtype
 from .reduction import in_64_bits
 from .shape import Reshape, Reverse, Transpose
-from .sliding import Sliding, check_sliding, span, windows
+from .sliding import Sliding, check_sliding, windows
 
 if TYPE_CHECKING:
     from ..emitter import Emitter
@@ -33,9 +33,9 @@ class Conv(Op):
     rounded once; integers wrap around.
 
     Shapes: x (N, C, S...), w (O, C / groups, K...), result (N, O, P...).
-    Gradient: two convolutions: of ``dz`` with reversed weights, its ``input_dilation`` and
-    ``strides`` exchanged; of ``x`` with ``dz`` as weights, ``strides`` and ``dilation``
-    exchanged. ONNX: Conv-22, ConvInteger-10 (with ``accumulate``); the bias is an Add.
+    Gradient: a convolution of ``dz`` with reversed weights, its ``input_dilation`` and
+    ``strides`` exchanged, and a :class:`ConvWeightGradient`. ONNX: Conv-22, ConvInteger-10
+    (with ``accumulate``); the bias is an Add.
 
     Attributes:
         strides: step between windows, per spatial axis.
@@ -95,51 +95,31 @@ class Conv(Op):
     def vjp(
         self, emit: Emitter, inputs: Values, outputs: Values, cotangents: Cotangents
     ) -> Cotangents:
-        """Return the gradients for data and weights, each a convolution."""
+        """Return the gradients for data and weights."""
         (dz,) = cotangents
         x, w = inputs
         if dz is None or result_type(x).dtype not in FLOATS:
             return (None, None)
-        dx = self._data_gradient(emit, result_type(x), cast_like(emit, w, dz), dz)
-        dw = self._weight_gradient(emit, cast_like(emit, x, dz), result_type(w), dz)
+        dx = self.data_gradient(emit, result_type(x), cast_like(emit, w, dz), dz)
+        gradient = ConvWeightGradient(
+            result_type(w).dims[2:],
+            self.strides,
+            self.low,
+            self.high,
+            self.dilation,
+            self.input_dilation,
+            self.groups,
+        )
+        dw = emit(gradient, cast_like(emit, x, dz), dz)
         return cast_like(emit, dx, x), cast_like(emit, dw, w)
 
-    def _data_gradient(self, emit: Emitter, x: TensorType, w: Value, dz: Value) -> Value:
-        sliding = self.sliding(result_type(w).dims[2:])
-        back = sliding.transposed(x.dims[2:])
-        return emit(_conv(back, self.groups), dz, transpose_weights(emit, w, self.groups))
-
-    def _weight_gradient(self, emit: Emitter, x: Value, w: TensorType, dz: Value) -> Value:
-        xs, zs = result_type(x).dims, result_type(dz).dims
-        batch, groups = xs[0], self.groups
-        # Channels become the batch and the batch (within its group) channels.
-        split = emit(Reshape((batch, groups, xs[1] // groups, *xs[2:])), x)
-        order = (2, 1, 0, *range(3, len(xs) + 1))
-        data = emit(
-            Reshape((xs[1] // groups, groups * batch, *xs[2:])), emit(Transpose(order), split)
+    def data_gradient(self, emit: Emitter, x: TensorType, w: Value, dz: Value) -> Value:
+        """Emit the gradient for data of type ``x``: a convolution of that for the result."""
+        back = self.sliding(result_type(w).dims[2:]).transposed(x.dims[2:])
+        conv = Conv(
+            back.strides, back.low, back.high, back.dilation, back.input_dilation, self.groups
         )
-        weights = emit(Transpose((1, 0, *range(2, len(zs)))), dz)
-        moved = self._weight_windows(xs[2:], zs[2:], w.dims[2:])
-        dw = emit(_conv(moved, groups), data, weights)
-        return emit(Transpose((1, 0, *range(2, len(xs)))), dw)
-
-    def _weight_windows(
-        self, size: tuple[int, ...], positions: tuple[int, ...], window: tuple[int, ...]
-    ) -> Sliding:
-        high = tuple(
-            (k - 1) * d + span(p, s) - span(n, i) - low
-            for k, d, p, s, n, i, low in zip(
-                window,
-                self.dilation,
-                positions,
-                self.strides,
-                size,
-                self.input_dilation,
-                self.low,
-                strict=True,
-            )
-        )
-        return Sliding(positions, self.dilation, self.low, high, self.strides, self.input_dilation)
+        return emit(conv, dz, transpose_weights(emit, w, self.groups))
 
     def flops(self, *inputs: Type) -> int:
         """Two operations per product with an element that is not a zero between elements."""
@@ -149,15 +129,100 @@ class Conv(Op):
         return 2 * z.size * math.prod(w.dims[1:]) // math.prod(self.input_dilation)
 
 
-def _conv(sliding: Sliding, groups: int) -> Conv:
-    return Conv(
-        sliding.strides,
-        sliding.low,
-        sliding.high,
-        sliding.dilation,
-        sliding.input_dilation,
-        groups,
-    )
+@dataclass(frozen=True)
+class ConvWeightGradient(Op):
+    """The gradient of a convolution for its weights.
+
+    ``dw[o, c, k] = sum_{n, p} x'[n, c, p * strides + k * dilation] * dz[n, o, p]``, where
+    ``x'`` and the ``c`` of output channel ``o`` are those of :class:`Conv`. It is linear in both
+    operands. Floats narrower than float32 are added up in float32 and rounded once.
+
+    Shapes: x (N, C, S...), dz (N, O, P...), result (O, C / groups, K...).
+    Gradient: for ``x`` that of the convolution with the cotangent as weights, for ``dz`` that
+    convolution itself.
+
+    Attributes:
+        window: the spatial sizes K of the weights.
+        strides: of the convolution, like all that follow.
+        low: zeros before the first element.
+        high: zeros after the last element.
+        dilation: distance between the elements of a window.
+        input_dilation: distance between the elements of the data.
+        groups: channels are split into this many independent convolutions.
+    """
+
+    name: ClassVar[str] = "conv_weight_gradient"
+    kind: ClassVar[Kind] = Kind.REDUCTION
+    window: tuple[int, ...]
+    strides: tuple[int, ...]
+    low: tuple[int, ...]
+    high: tuple[int, ...]
+    dilation: tuple[int, ...]
+    input_dilation: tuple[int, ...]
+    groups: int = 1
+
+    @property
+    def convolution(self) -> Conv:
+        """The convolution whose gradient this is."""
+        return Conv(
+            self.strides, self.low, self.high, self.dilation, self.input_dilation, self.groups
+        )
+
+    @property
+    def sliding(self) -> Sliding:
+        """How windows move over the data."""
+        return self.convolution.sliding(self.window)
+
+    def infer(self, *inputs: Type) -> Types:
+        """Return the type of the weights."""
+        x, dz = self.tensors(inputs, 2)
+        dtype = product_dtype(self, x, dz, None)
+        if x.rank < 3 or dz.rank != x.rank:
+            raise self.error(
+                f"data must be (N, C, spatial...) and the gradient (N, O, positions...), "
+                f"found {x} and {dz}"
+            )
+        check_sliding(self, self.sliding, x.rank - 2)
+        expected = (x.dims[0], *self.sliding.positions(x.dims[2:]))
+        if (dz.dims[0], *dz.dims[2:]) != expected:
+            raise self.error(
+                f"the gradient has batch and positions {(dz.dims[0], *dz.dims[2:])}, windows "
+                f"of {self.window} over {x} have {expected}"
+            )
+        channels, outputs = x.dims[1], dz.dims[1]
+        check_groups(self, channels, outputs, channels // max(self.groups, 1), self.groups)
+        return (TensorType(dtype, (outputs, channels // self.groups, *self.window)),)
+
+    def evaluate(self, *inputs: Any) -> Arrays:
+        """Add up one matrix product per weight position, in 64 bits, and round once."""
+        x, dz = inputs
+        batch, outputs = dz.shape[:2]
+        count = math.prod(dz.shape[2:])
+        split = (self.groups, outputs // self.groups, batch * count)
+        rows = np.moveaxis(in_64_bits(dz).reshape(batch, outputs, count), 1, 0).reshape(split)
+        channels = x.shape[1] // self.groups
+        total = np.zeros((self.groups, split[1], channels, *self.window), rows.dtype)
+        for tap, seen in windows(in_64_bits(x), self.sliding, 0):
+            columns = seen.reshape(batch, self.groups, channels, count)
+            columns = np.moveaxis(columns, 0, 2).reshape(self.groups, channels, batch * count)
+            total[(slice(None),) * 3 + tap] = np.matmul(rows, columns.swapaxes(1, 2))
+        return (total.reshape(outputs, channels, *self.window).astype(x.dtype),)
+
+    def vjp(
+        self, emit: Emitter, inputs: Values, outputs: Values, cotangents: Cotangents
+    ) -> Cotangents:
+        """Return the gradients for data and for the gradient of the result."""
+        (dw,) = cotangents
+        x, dz = inputs
+        if dw is None or result_type(x).dtype not in FLOATS:
+            return (None, None)
+        conv = self.convolution
+        return conv.data_gradient(emit, result_type(x), dw, dz), emit(conv, x, dw)
+
+    def flops(self, *inputs: Type) -> int:
+        """As many as the convolution has."""
+        x, _ = self.tensors(inputs, 2)
+        return self.convolution.flops(x, *self.infer(*inputs))
 
 
 def check_groups(op: Op, channels: int, outputs: int, per_group: int, groups: int) -> None:
@@ -235,4 +300,4 @@ class ConvTranspose(Composite):
         return (emit(conv, inputs[0], transpose_weights(emit, inputs[1], self.groups)),)
 
 
-__all__ = ["Conv", "ConvTranspose"]
+__all__ = ["Conv", "ConvTranspose", "ConvWeightGradient"]
