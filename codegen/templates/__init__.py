@@ -23,6 +23,7 @@ from .product import product
 from .resampling import resampling
 from .rows import row_kernel
 from .transposed import transposed_convolution
+from .weight_gradient import weight_gradient
 from .winograd import winograd_convolution
 
 TEMPLATES: tuple[Template, ...] = (
@@ -32,6 +33,7 @@ TEMPLATES: tuple[Template, ...] = (
     transposed_convolution,
     winograd_convolution,
     direct_convolution,
+    weight_gradient,
     pooling,
     averaging,
     resampling,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ..op import Arrays, Composite, Cotangents, Kind, Op, Types, Values
-from ..types import FLOATS, TensorType, Type, numpy_dtype
+from ..types import FLOATS, Array, TensorType, Type, numpy_dtype
 from .elementwise import result_type
 from .linear import aligned, cast_like, product_dtype
 from .reduction import in_64_bits
@@ -197,15 +197,13 @@ class ConvWeightGradient(Op):
         """Add up one matrix product per weight position, in 64 bits, and round once."""
         x, dz = inputs
         batch, outputs = dz.shape[:2]
-        count = math.prod(dz.shape[2:])
-        split = (self.groups, outputs // self.groups, batch * count)
-        rows = np.moveaxis(in_64_bits(dz).reshape(batch, outputs, count), 1, 0).reshape(split)
         channels = x.shape[1] // self.groups
-        total = np.zeros((self.groups, split[1], channels, *self.window), rows.dtype)
+        count = math.prod(dz.shape[2:])
+        rows = in_64_bits(dz).reshape(batch, self.groups, outputs // self.groups, count)
+        total: Array = np.zeros((*rows.shape[1:3], channels, *self.window), rows.dtype)
         for tap, seen in windows(in_64_bits(x), self.sliding, 0):
-            columns = seen.reshape(batch, self.groups, channels, count)
-            columns = np.moveaxis(columns, 0, 2).reshape(self.groups, channels, batch * count)
-            total[(slice(None),) * 3 + tap] = np.matmul(rows, columns.swapaxes(1, 2))
+            columns = seen.reshape(batch, self.groups, channels, count).swapaxes(2, 3)
+            total[(slice(None),) * 3 + tap] = np.matmul(rows, columns).sum(axis=0)
         return (total.reshape(outputs, channels, *self.window).astype(x.dtype),)
 
     def vjp(
