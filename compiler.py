@@ -208,8 +208,20 @@ class Compiler:
         return Following(name, tuple(v.name for v in stage.rest.inputs))
 
 
-def target_ready(graph: Graph, target: Target, observe: Observer | None = None) -> Graph:
-    """Run the passes from a canonical graph to one of kernels for ``target``."""
+def target_ready(
+    graph: Graph,
+    target: Target,
+    observe: Observer | None = None,
+    memory: Mapping[str, Any] | None = None,
+) -> Graph:
+    """Run the passes from a canonical graph to one of kernels for ``target``.
+
+    Args:
+        graph: canonical.
+        target: what its kernels are for.
+        observe: called after each pass.
+        memory: options of the pass ``rematerialise``: ``level`` or ``budget``.
+    """
 
     def supports(op: Op, types: tuple[Type, ...]) -> bool:
         return target.supports(op, *types)
@@ -224,6 +236,7 @@ def target_ready(graph: Graph, target: Target, observe: Observer | None = None) 
         "expand-composites": {"keep": keep, "keep_if": keeps},
         "partition": {"supports": supports},
         "fuse": {"supports": supports, "join_in_place": target.unit is not None},
+        "rematerialise": dict(memory or {}),
     }
     return run_passes(graph, (*CANONICAL, *TARGET_READY), options=options, observe=observe)
 

@@ -16,6 +16,7 @@ from .pool_before_pointwise import pool_before_pointwise
 from .push_slices_up import push_slices_up
 from .recognise_composites import recognise_composites
 from .registry import PASSES, Pass, graph_pass, pass_named, run_passes
+from .rematerialise import memory_peak, rematerialise
 from .split_normalization import split_normalization
 from .use_batch_statistics import use_batch_statistics
 
@@ -36,6 +37,7 @@ __all__ = [
     "fold_normalization",
     "fuse",
     "graph_pass",
+    "memory_peak",
     "parameters_as_inputs",
     "partition",
     "pass_named",
@@ -43,6 +45,7 @@ __all__ = [
     "pool_before_pointwise",
     "push_slices_up",
     "recognise_composites",
+    "rematerialise",
     "run_passes",
     "split_normalization",
     "use_batch_statistics",

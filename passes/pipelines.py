@@ -32,11 +32,12 @@ TARGET_READY: tuple[str, ...] = (
     "eliminate-common-subexpressions",
     "partition",
     "fuse",
+    "rematerialise",
 )
 """From a canonical graph to kernels.
 
 Options say what the target can do: ``expand-composites`` takes ``keep``, ``partition`` and
-``fuse`` take ``supports``.
+``fuse`` take ``supports``. ``rematerialise`` keeps everything unless it is asked to.
 """
 
 TRAINING: tuple[str, ...] = (

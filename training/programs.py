@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -15,8 +15,9 @@ from ..compiler import arena_plan, target_ready
 from ..errors import InputError
 from ..frontend import builder as nn
 from ..frontend.builder import Network, Tensor
-from ..ir import Array, Emitter, Graph, TensorType, Value, numpy_dtype
+from ..ir import Array, Emitter, Graph, TensorType, Value, numpy_dtype, type_of
 from ..passes import CANONICAL, differentiate, run_passes, use_batch_statistics
+from ..passes.rematerialise import LEVELS
 from ..passes.use_batch_statistics import UPDATED
 from ..runtime.buffers import aligned_empty
 from ..runtime.executor import Executor
@@ -208,7 +209,7 @@ class BatchProgram:
         variables: parameters and statistics by name; the program reads these arrays.
         gradients: where gradients are stored, by name; none for a graph that has none.
         workers: threads.
-        target: what to compile for.
+        memory: what results are kept, see :func:`memory_options`.
     """
 
     def __init__(
@@ -217,12 +218,13 @@ class BatchProgram:
         variables: Fields,
         gradients: Fields,
         workers: Workers,
-        target: str = "cpu",
+        memory: str | int = "full",
     ) -> None:
         self.joint = joint
         graph = joint.graph
-        chosen = parse_target(target)
-        built = build(target_ready(graph, chosen), chosen, arena_plan)
+        target = parse_target("cpu")
+        ready = target_ready(graph, target, memory=memory_options(memory))
+        built = build(ready, target, arena_plan)
         self.program = built.program
         self.executor = Executor(built.program, built.library, built.weights, workers)
         count = len(joint.fields)
@@ -260,6 +262,28 @@ class BatchProgram:
         return self.executor.profile(self._inputs)[1]
 
 
+def memory_options(memory: str | int) -> dict[str, Any]:
+    """Return options of the pass ``rematerialise``.
+
+    Args:
+        memory: ``full`` keeps every intermediate result for the gradients, ``mid`` computes
+            again what is cheap, ``low`` anything; a number of bytes as much as that takes.
+
+    Raises:
+        InputError: neither a level nor a positive number.
+
+    >>> memory_options(1 << 20)
+    {'level': 'low', 'budget': 1048576}
+    """
+    if isinstance(memory, int) and not isinstance(memory, bool) and memory > 0:
+        return {"level": "low", "budget": memory}
+    if memory in LEVELS:
+        return {"level": memory}
+    raise InputError(
+        f"memory={memory!r} must be one of {', '.join(LEVELS)} or a positive number of bytes"
+    )
+
+
 def _empty(value: Value) -> Array:
     assert isinstance(value.type, TensorType)
     return aligned_empty(value.type.dims, numpy_dtype(value.type.dtype))
@@ -267,19 +291,8 @@ def _empty(value: Value) -> Array:
 
 def field_types(fields: Fields) -> dict[str, TensorType]:
     """Return the types of a batch's fields."""
-    from ..ir import type_of
-
     types = {k: type_of(a) for k, a in fields.items()}
     return {k: t for k, t in types.items() if isinstance(t, TensorType)}
-
-
-def without_unused(joint: JointGraph) -> JointGraph:
-    """Return the graph without fields that nothing reads."""
-    used = {v.name for node in joint.graph.nodes for v in node.inputs}
-    fields = tuple(k for k in joint.fields if k in used)
-    kept = {*fields, *(v.name for v in joint.graph.inputs[len(joint.fields) :])}
-    inputs = tuple(v for v in joint.graph.inputs if v.name in kept)
-    return replace(joint, graph=replace(joint.graph, inputs=inputs), fields=fields)
 
 
 __all__ = [
@@ -292,5 +305,5 @@ __all__ = [
     "Task",
     "field_types",
     "joint_graph",
-    "without_unused",
+    "memory_options",
 ]

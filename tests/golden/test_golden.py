@@ -24,7 +24,7 @@ from agreement import assert_agree
 from arrays import inputs_for
 from ranvier.ir import Graph, interpret, parse_graph, print_graph, verify
 from ranvier.ir.verify import holds
-from ranvier.passes import PASSES, Pass
+from ranvier.passes import PASSES, TRAINING, Pass
 
 FOLDER = Path(__file__).parent
 FILES = sorted(FOLDER.glob("*/*.txt"))
@@ -125,7 +125,8 @@ def test_file_shows_one_idea(path: Path) -> None:
 
 
 def test_every_pass_has_a_file() -> None:
-    assert sorted(PASSES.keys() - {p.parent.name for p in FILES}) == []
+    # Those of TRAINING add outputs, so that before and after do not compare.
+    assert sorted(PASSES.keys() - {p.parent.name for p in FILES} - set(TRAINING)) == []
 
 
 def test_every_folder_is_a_pass() -> None:
