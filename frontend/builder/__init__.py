@@ -14,6 +14,34 @@
 """
 
 from .attention import attention
+from .comparison import (
+    both,
+    cast,
+    either,
+    equal,
+    greater,
+    greater_equal,
+    less,
+    less_equal,
+    not_equal,
+    one_hot,
+    where,
+)
+from .cross_entropy import cross_entropy
+from .elementary import (
+    abs,  # noqa: A004 - as NumPy calls it
+    exp,
+    expm1,
+    log,
+    log1p,
+    log_softmax,
+    maximum,
+    minimum,
+    power,
+    softplus,
+    sqrt,
+    square,
+)
 from .elementwise import (
     add,
     clip,
@@ -22,7 +50,6 @@ from .elementwise import (
     hard_swish,
     leaky_relu,
     multiply,
-    not_equal,
     prelu,
     relu,
     sigmoid,
@@ -34,8 +61,16 @@ from .movement import broadcast, concat, crop, flatten, pad, reshape, split, tra
 from .network import Network, graph, network
 from .normalization import batch_norm, group_norm, instance_norm, layer_norm
 from .recurrent import gru, lstm
+from .reduction import argmax, max, mean, min, sum  # noqa: A004 - as NumPy calls them
 from .resampling import average_pool, global_average_pool, max_pool, resize, upsample
-from .tensor import Parameter, Tensor, input, parameter, scope  # noqa: A004 - as Keras says it
+from .tensor import (
+    Parameter,
+    Tensor,
+    constant,
+    input,  # noqa: A004 - as Keras says it
+    parameter,
+    scope,
+)
 from .weighted import conv, conv_transpose, embedding, linear
 from .weights import Uniform
 
@@ -44,22 +79,34 @@ __all__ = [
     "Parameter",
     "Tensor",
     "Uniform",
+    "abs",
     "add",
+    "argmax",
     "attention",
     "average_pool",
     "batch_norm",
+    "both",
     "broadcast",
+    "cast",
     "clip",
     "concat",
+    "constant",
     "conv",
     "conv_transpose",
     "crop",
+    "cross_entropy",
     "dropout",
+    "either",
     "embedding",
+    "equal",
+    "exp",
+    "expm1",
     "flatten",
     "gelu",
     "global_average_pool",
     "graph",
+    "greater",
+    "greater_equal",
     "group_norm",
     "gru",
     "hard_swish",
@@ -67,14 +114,26 @@ __all__ = [
     "instance_norm",
     "layer_norm",
     "leaky_relu",
+    "less",
+    "less_equal",
     "linear",
+    "log",
+    "log1p",
+    "log_softmax",
     "lstm",
+    "max",
     "max_pool",
+    "maximum",
+    "mean",
+    "min",
+    "minimum",
     "multiply",
     "network",
     "not_equal",
+    "one_hot",
     "pad",
     "parameter",
+    "power",
     "prelu",
     "relu",
     "reshape",
@@ -82,9 +141,14 @@ __all__ = [
     "scope",
     "sigmoid",
     "softmax",
+    "softplus",
     "split",
+    "sqrt",
+    "square",
+    "sum",
     "swish",
     "tanh",
     "transpose",
     "upsample",
+    "where",
 ]

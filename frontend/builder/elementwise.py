@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ...ir import ops
-from .tensor import Dropped, Layer, Number, Tensor, binary, constant
+from .tensor import Dropped, Layer, Number, Tensor, constant
 from .weights import Uniform
 
 
@@ -81,11 +81,6 @@ def add(x: Tensor, y: Tensor | Number, *, name: str | None = None) -> Tensor:
 def multiply(x: Tensor, y: Tensor | Number, *, name: str | None = None) -> Tensor:
     """Return ``x * y``, as the operator does, with a name."""
     return _named("multiply", name, ops.Mul(), x, y)
-
-
-def not_equal(x: Tensor, y: Tensor | Number) -> Tensor:
-    """Return where two tensors differ."""
-    return Layer.begin("not_equal").apply(ops.Not(), binary("equal", ops.Equal(), x, y))
 
 
 def dropout(x: Tensor, rate: float, *, name: str | None = None) -> Tensor:

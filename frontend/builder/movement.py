@@ -69,13 +69,19 @@ def split(x: Tensor, parts: int, axis: int = -1, *, name: str | None = None) -> 
     return [_cut(layer, x, axis, k * step, (k + 1) * step) for k in range(parts)]
 
 
-def crop(x: Tensor, axis: int, start: int, stop: int, *, name: str | None = None) -> Tensor:
-    """Return the elements of an axis from ``start`` until before ``stop``.
+def crop(
+    x: Tensor, axis: int, start: int, stop: int, *, step: int = 1, name: str | None = None
+) -> Tensor:
+    """Return every ``step``-th element of an axis from ``start`` until before ``stop``.
 
     Raises:
         LayerError: not all of them exist.
+
+    >>> from ranvier.frontend import builder as nn
+    >>> nn.crop(nn.input("x", (1, 8)), 1, 1, 8, step=2).shape
+    (1, 4)
     """
-    return _cut(Layer.begin("crop", name), x, axis, start, stop)
+    return _cut(Layer.begin("crop", name), x, axis, start, stop, step)
 
 
 def pad(
@@ -91,8 +97,8 @@ def pad(
     return Layer.begin("pad", name).apply(op, x)
 
 
-def _cut(layer: Layer, x: Tensor, axis: int, start: int, stop: int) -> Tensor:
+def _cut(layer: Layer, x: Tensor, axis: int, start: int, stop: int, step: int = 1) -> Tensor:
     at = layer.axis(axis, x)
-    starts, stops = [0] * x.rank, list(x.shape)
-    starts[at], stops[at] = start, stop
-    return layer.apply(ops.Slice(tuple(starts), tuple(stops), (1,) * x.rank), x)
+    starts, stops, steps = [0] * x.rank, list(x.shape), [1] * x.rank
+    starts[at], stops[at], steps[at] = start, stop, step
+    return layer.apply(ops.Slice(tuple(starts), tuple(stops), tuple(steps)), x)

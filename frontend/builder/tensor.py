@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from ...errors import LayerError, OpError
 from ...ir import Array, Op, TensorType, numpy_dtype, ops
@@ -27,8 +28,8 @@ Number: TypeAlias = "int | float"
 class Tensor:
     """The result of a layer, a network's input, or a parameter: a type and where it is from.
 
-    Tensors add, subtract, multiply and divide with each other and with numbers, broadcasting
-    as NumPy does; ``@`` is the matrix product.
+    Tensors add, subtract, multiply, divide and are raised to powers with each other and with
+    numbers, broadcasting as NumPy does; ``@`` is the matrix product.
 
     Attributes:
         type: element type and shape; every size is known.
@@ -86,6 +87,15 @@ class Tensor:
 
     def __truediv__(self, other: Tensor | Number) -> Tensor:
         return binary("divide", ops.Div(), self, other)
+
+    def __rtruediv__(self, other: Number) -> Tensor:
+        return binary("divide", ops.Div(), constant(other, self), self)
+
+    def __pow__(self, exponent: Tensor | Number) -> Tensor:
+        return binary("power", ops.Pow(), self, exponent)
+
+    def __neg__(self) -> Tensor:
+        return Layer.begin("negative").apply(ops.Neg(), self)
 
     def __matmul__(self, other: Tensor) -> Tensor:
         return binary("matmul", ops.MatMul(), self, other)
@@ -281,10 +291,20 @@ def qualified(name: str) -> str:
     return f"{outer}.{name}" if outer else name
 
 
-def constant(number: Number, like: Tensor) -> Tensor:
-    """Return a scalar of the element type of ``like``."""
-    array = np.asarray(number, numpy_dtype(like.dtype))
-    return Tensor(TensorType(like.dtype, ()), Constant(array))
+def constant(values: ArrayLike, like: Tensor) -> Tensor:
+    """Return numbers that nothing changes, of the element type of ``like``.
+
+    Args:
+        values: a number for a scalar, or an array of any shape, such as weights of classes.
+        like: any tensor of the element type that is meant.
+
+    >>> from ranvier.frontend import builder as nn
+    >>> scores = nn.input("scores", (8, 2))
+    >>> str(scores * nn.constant([0.2, 0.8], scores))
+    'float32[8, 2]'
+    """
+    array = np.asarray(values, numpy_dtype(like.dtype))
+    return Tensor(TensorType(like.dtype, array.shape), Constant(array))
 
 
 def binary(kind: str, op: Op, x: Tensor, y: Tensor | Number) -> Tensor:
