@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -15,6 +16,8 @@ from ..runtime.dtypes import Array
 from .checkpoint import checkpoint_path, claim_folder, prune
 from .figures import Figures, Mode, check_count, check_mode, figure, improves
 from .history import History
+
+_log = logging.getLogger(__name__)
 
 
 class Run(Protocol):
@@ -145,7 +148,7 @@ class Callbacks(Callback):
             raise errors[0]
 
     def state(self) -> dict[str, Array]:
-        """Return the states of all, named after place and class."""
+        """Return the states of all, named after their classes."""
         return {
             f"{prefix}{name}": array
             for prefix, member in self._prefixed()
@@ -153,28 +156,29 @@ class Callbacks(Callback):
         }
 
     def load(self, state: Mapping[str, Array]) -> None:
-        """Give each its own state; a checkpoint that was written without any has nothing to give.
+        """Give each its own state.
 
-        Raises:
-            TrainingError: the state is of other callbacks.
+        One that the checkpoint knows nothing of begins anew, and what it knows of others is not
+        used; both are warnings in the log.
         """
-        if not state:
-            return
-        taken: set[str] = set()
+        rest = dict(state)
         for prefix, member in self._prefixed():
-            own = {n.removeprefix(prefix): a for n, a in state.items() if n.startswith(prefix)}
-            taken.update(prefix + name for name in own)
-            member.load(own)
-        if rest := sorted(state.keys() - taken):
-            raise TrainingError(
-                f"the checkpoint has the state of {rest[0].partition('/')[0]!r}, the run has "
-                f"{self!r}; resume with the callbacks that the run began with"
-            )
+            own = {name: rest.pop(name) for name in state if name.startswith(prefix)}
+            if own:
+                member.load({name.removeprefix(prefix): array for name, array in own.items()})
+            else:
+                _log.warning("%s begins anew: not in the checkpoint", prefix.rstrip("/"))
+        for name in dict.fromkeys(name.partition("/")[0] for name in rest):
+            _log.warning("%s is in the checkpoint, but not in this run", name)
 
     def _prefixed(self) -> list[tuple[str, Callback]]:
-        # Callbacks without state take no number: a progress bar more or less changes nothing.
+        # Counted per class, so that one callback more or less moves no other one's state.
         stateful = [m for m in self.members if type(m).state is not Callback.state]
-        return [(f"{i}.{type(m).__name__}/", m) for i, m in enumerate(stateful)]
+        classes = [type(m).__name__ for m in stateful]
+        return [
+            (f"{name}.{classes[:place].count(name)}/", member)
+            for place, (name, member) in enumerate(zip(classes, stateful, strict=True))
+        ]
 
 
 class EarlyStopping(Callback):

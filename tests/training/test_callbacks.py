@@ -247,21 +247,30 @@ def test_arguments_of_checkpoints(tmp_path: Path) -> None:
 # --- states ------------------------------------------------------------------------------------
 
 
-def test_callbacks_without_state_may_come_and_go() -> None:
-    state = Callbacks([EarlyStopping()]).state()
-    assert set(state) == {"0.EarlyStopping/best", "0.EarlyStopping/counts"}
-    Callbacks([Callback(), EarlyStopping()]).load(state)
+def test_states_are_named_after_classes(tmp_path: Path) -> None:
+    members = [Checkpoints(tmp_path), EarlyStopping("a"), Callback(), EarlyStopping("b")]
+    names = {name.partition("/")[0] for name in Callbacks(members).state()}
+    assert names == {"EarlyStopping.0", "EarlyStopping.1", "Checkpoints.0"}
 
 
-def test_resume_with_other_callbacks_is_an_error(tmp_path: Path) -> None:
-    state: Mapping[str, Array] = Callbacks([EarlyStopping()]).state()
-    message = r"has the state of '0\.EarlyStopping', the run has Callbacks\(\); resume with"
+def test_callbacks_may_come_and_go_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stop = EarlyStopping()
+    FakeRun(epochs_of([1, 2])).fit([stop])
+    state: Mapping[str, Array] = Callbacks([stop]).state()
+    other = EarlyStopping()
+    Callbacks([Callback(), other]).load(state)
+    assert (other.best, other.waited) == (1, 1)
+    assert caplog.messages == []
+    Callbacks([Checkpoints(tmp_path)]).load(state)
+    assert caplog.messages == [
+        "Checkpoints.0 begins anew: not in the checkpoint",
+        "EarlyStopping.0 is in the checkpoint, but not in this run",
+    ]
+
+
+def test_incomplete_state_is_an_error(tmp_path: Path) -> None:
+    message = "the checkpoint has no 'step' of Checkpoints; resume with the callbacks that the"
     with pytest.raises(TrainingError, match=message):
-        Callbacks([]).load(state)
-    message = "the checkpoint has no 'best' of Checkpoints; resume with the callbacks that the"
-    with pytest.raises(TrainingError, match=message):
-        Callbacks([EarlyStopping(), Checkpoints(tmp_path)]).load(state)
-
-
-def test_checkpoint_without_callbacks_may_be_resumed_with_any(tmp_path: Path) -> None:
-    Callbacks([EarlyStopping(), Checkpoints(tmp_path)]).load({})
+        Callbacks([Checkpoints(tmp_path)]).load({"Checkpoints.0/best": np.array(1.0)})
