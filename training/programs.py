@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -44,58 +45,74 @@ class Task:
         loss: of outputs and targets.
         augmentation: applied to the fields of a batch in training, inside the graph.
         variables: names of parameters and statistics that change, in order.
+        learned: those of them that gradients change, in order.
         frozen: patterns of the names of batch norms' means that stay as they are.
         momentum: weight of old running statistics.
     """
 
     model: Model
-    loss: LossFunction
+    loss: LossFunction | None
     augmentation: Augmentation | None
     variables: tuple[str, ...]
+    learned: tuple[str, ...]
     frozen: tuple[str, ...] = ()
     momentum: float = 0.9
-
-    @property
-    def learned(self) -> tuple[str, ...]:
-        """Names of the variables that gradients change."""
-        return tuple(k for k in self.variables if k in self.model.trainable)
 
 
 @dataclass(frozen=True)
 class JointGraph:
-    """Model and loss in one graph.
+    """A model and what is made of its outputs in one graph.
 
     Attributes:
-        graph: from fields and variables to the loss, the model's outputs, new statistics and,
-            where it learns, gradients.
+        graph: from fields and variables to the model's outputs, new statistics, the loss and
+            gradients, as far as they are there.
         fields: names of the inputs that come with a batch, in order; the variables follow.
         outputs: names of the model's outputs.
         updated: names of the statistics that the outputs after those are.
+        scored: whether the loss follows.
     """
 
     graph: Graph
     fields: tuple[str, ...]
     outputs: tuple[str, ...]
     updated: tuple[str, ...] = ()
+    scored: bool = True
 
 
-def joint_graph(
-    task: Task, types: Mapping[str, TensorType], constants: Fields, *, training: bool
-) -> JointGraph:
-    """Return loss, outputs and, in training, statistics and gradients of a batch as one graph.
+def learning_graph(task: Task, types: Mapping[str, TensorType], constants: Fields) -> JointGraph:
+    """Return outputs, statistics, loss and gradients of a batch as one graph.
+
+    Batch norms use the statistics of the batch, and data is augmented.
 
     Args:
         task: model and loss.
         types: of the batch's fields.
         constants: what parameters hold that are no variables.
-        training: whether batch norms use the statistics of the batch, data is augmented, and
-            gradients are computed.
 
     Raises:
         InputError: fields do not fit the model.
         LayerError: outputs and targets do not fit the loss.
         OpError: an op has no gradient.
     """
+    joint = _joint(task, types, constants, training=True)
+    loss = joint.graph.outputs[-1].name
+    return replace(joint, graph=differentiate(joint.graph, loss=loss, wrt=task.learned))
+
+
+def scoring_graph(task: Task, types: Mapping[str, TensorType], constants: Fields) -> JointGraph:
+    """Return outputs and loss of a batch as one graph; see :func:`learning_graph`."""
+    return _joint(task, types, constants, training=False)
+
+
+def inference_graph(task: Task, types: Mapping[str, TensorType], constants: Fields) -> JointGraph:
+    """Return the outputs of a batch as a graph; see :func:`learning_graph`."""
+    wanted = {k: types[k] for k in task.model.inputs if k in types}
+    return _joint(replace(task, loss=None), wanted, constants, training=False)
+
+
+def _joint(
+    task: Task, types: Mapping[str, TensorType], constants: Fields, *, training: bool
+) -> JointGraph:
     emit = Emitter()
     fields = {k: emit.argument(t, k) for k, t in types.items() if k != INDEX}
     seen = dict(fields)
@@ -103,18 +120,16 @@ def joint_graph(
         seen.update(_augmented(emit, task.augmentation, fields))
     model = _model_graph(task, seen, constants, training=training)
     variables = [_variable(emit, v, fields) for v in model.inputs[len(task.model.inputs) :]]
-    results = emit.inline(model, [*(seen[k] for k in task.model.inputs), *variables])
+    results = list(emit.inline(model, [*(seen[k] for k in task.model.inputs), *variables]))
     count = len(task.model.outputs)
-    outputs = dict(zip(task.model.outputs, results[:count], strict=True))
-    targets = {k: v for k, v in seen.items() if k not in {*task.model.inputs, KEY}}
-    loss = _loss(emit, task.loss, outputs, targets)
-    used = [*fields.values(), *variables]
-    graph = emit.graph(task.model.name, used, (loss, *results))
-    graph = run_passes(graph, CANONICAL)
     updated = tuple(v.name.removeprefix(UPDATED) for v in model.outputs[count:])
-    if training:
-        graph = differentiate(graph, loss=graph.outputs[0].name, wrt=task.learned)
-    return JointGraph(graph, tuple(fields), task.model.outputs, updated)
+    if task.loss is not None:
+        outputs = dict(zip(task.model.outputs, results, strict=False))
+        targets = {k: v for k, v in seen.items() if k not in {*task.model.inputs, KEY}}
+        results.append(_loss(emit, task.loss, outputs, targets))
+    graph = emit.graph(task.model.name, [*fields.values(), *variables], results)
+    graph = run_passes(graph, CANONICAL)
+    return JointGraph(graph, tuple(fields), task.model.outputs, updated, task.loss is not None)
 
 
 def _model_graph(
@@ -193,7 +208,7 @@ class Result:
     """What a program found for a batch.
 
     Attributes:
-        loss: of the batch.
+        loss: of the batch; NaN of a program without one.
         outputs: of the model, by name; valid until the next run.
     """
 
@@ -231,12 +246,13 @@ class BatchProgram:
         self._fields = {v.name: _empty(v) for v in graph.inputs[:count]}
         bound = [variables[v.name] for v in graph.inputs[count:]]
         self._variables = variables
-        first, last = 1 + len(joint.outputs), 1 + len(joint.outputs) + len(joint.updated)
-        results = [_empty(v) for v in graph.outputs[:last]]
-        self._loss = results[0]
-        self._outputs = dict(zip(joint.outputs, results[1:first], strict=True))
-        self._updated = dict(zip(joint.updated, results[first:], strict=True))
-        stored = list(gradients.values()) if len(graph.outputs) > last else []
+        first = len(joint.outputs)
+        last = first + len(joint.updated)
+        results = [_empty(v) for v in graph.outputs[: last + joint.scored]]
+        self._outputs = dict(zip(joint.outputs, results[:first], strict=True))
+        self._updated = dict(zip(joint.updated, results[first:last], strict=True))
+        self._loss = results[last] if joint.scored else None
+        stored = list(gradients.values()) if len(graph.outputs) > len(results) else []
         self._inputs = [*self._fields.values(), *bound]
         self._run = self.executor.bind(self._inputs, [*results, *stored])
 
@@ -250,7 +266,7 @@ class BatchProgram:
         for name, array in self._fields.items():
             np.copyto(array, fields[name], casting="no")
         self._run()
-        return Result(float(self._loss), self._outputs)
+        return Result(math.nan if self._loss is None else float(self._loss), self._outputs)
 
     def count_statistics(self) -> None:
         """Let the running statistics become those of the last run."""
@@ -304,6 +320,8 @@ __all__ = [
     "Result",
     "Task",
     "field_types",
-    "joint_graph",
+    "inference_graph",
+    "learning_graph",
     "memory_options",
+    "scoring_graph",
 ]

@@ -10,7 +10,7 @@ from ranvier.codegen.targets import parse_target
 from ranvier.compiler import target_ready
 from ranvier.errors import PassError
 from ranvier.frontend import builder as nn
-from ranvier.ir import Emitter, Graph, interpret, ops, verify
+from ranvier.ir import Emitter, Graph, TensorType, Value, interpret, ops, verify
 from ranvier.passes import differentiate, memory_peak, parameters_as_inputs, rematerialise
 
 
@@ -32,6 +32,11 @@ def learning() -> Graph:
     return target_ready(joint, parse_target("cpu"))
 
 
+def _dims(value: Value) -> tuple[int, ...]:
+    assert isinstance(value.type, TensorType)
+    return value.type.dims
+
+
 def work(graph: Graph) -> int:
     return sum(n.op.flops(*(v.type for v in n.inputs)) for n in graph.nodes)
 
@@ -40,7 +45,7 @@ def work(graph: Graph) -> int:
 def test_results_are_the_same_to_the_bit(learning: Graph, level: str) -> None:
     changed = verify(rematerialise(learning, level=level))
     rng = np.random.default_rng(0)
-    inputs = [rng.standard_normal(v.type.dims).astype(np.float32) for v in learning.inputs]
+    inputs = [rng.standard_normal(_dims(v)).astype(np.float32) for v in learning.inputs]
     for a, b in zip(interpret(learning, inputs), interpret(changed, inputs), strict=True):
         np.testing.assert_array_equal(a, b)
 

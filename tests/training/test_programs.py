@@ -3,7 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -17,7 +18,14 @@ from ranvier.ir import Array, interpret, verify
 from ranvier.runtime.buffers import aligned_empty
 from ranvier.runtime.team import Workers
 from ranvier.training.model import as_model
-from ranvier.training.programs import BatchProgram, JointGraph, Task, field_types, joint_graph
+from ranvier.training.programs import (
+    BatchProgram,
+    JointGraph,
+    Task,
+    field_types,
+    learning_graph,
+    scoring_graph,
+)
 
 
 def squares(output: Tensor, target: Tensor) -> Tensor:
@@ -53,12 +61,17 @@ def arrays_like(arrays: Mapping[str, Array]) -> dict[str, Array]:
 def task_of(frozen: tuple[str, ...] = ()) -> Task:
     model = as_model(tiny)
     variables = tuple(k for k in model.parameters if k not in frozen)
-    return Task(model, squares, None, variables)
+    learned = tuple(k for k in variables if k in model.trainable)
+    return Task(model, squares, None, variables, learned)
 
 
 def joint_of(task: Task, samples: int, *, training: bool = True) -> JointGraph:
     types = field_types(batch_of(samples))
-    return joint_graph(task, types, task.model.parameters, training=training)
+    return graph_of(training)(task, types, task.model.parameters)
+
+
+def graph_of(training: bool) -> Callable[..., JointGraph]:
+    return learning_graph if training else scoring_graph
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -73,9 +86,9 @@ def test_gradients_are_those_of_the_graph_in_float64(threads: int) -> None:
     program.count_statistics()
     given = [batch[k] for k in joint.fields] + [task.model.parameters[k] for k in task.variables]
     expected = interpret(in_float64(joint.graph), [a.astype(np.float64) for a in given])
-    assert result.loss == pytest.approx(float(expected[0]), rel=1e-5)
-    np.testing.assert_allclose(result.outputs["scores"], expected[1], rtol=1e-4, atol=1e-5)
-    for name, value in zip(joint.updated, expected[2:4], strict=True):
+    assert result.loss == pytest.approx(float(expected[3]), rel=1e-5)
+    np.testing.assert_allclose(result.outputs["scores"], expected[0], rtol=1e-4, atol=1e-5)
+    for name, value in zip(joint.updated, expected[1:3], strict=True):
         np.testing.assert_allclose(variables[name], value, rtol=1e-5, atol=1e-6)
     for gradient, value in zip(gradients.values(), expected[4:], strict=True):
         scale = np.abs(value).max()
@@ -121,7 +134,7 @@ def test_an_augmentation_changes_fields_in_training_alone() -> None:
         return {"image": fields["image"] * -1}
 
     plain = task_of()
-    task = Task(plain.model, squares, negated, plain.variables)
+    task = replace(plain, augmentation=negated)
     batch = {**batch_of(2), "key": np.zeros((2, 4), np.uint32)}
     other = {**batch, "image": -batch["image"]}
     variables = arrays_like(task.model.parameters)
@@ -133,7 +146,7 @@ def test_an_augmentation_changes_fields_in_training_alone() -> None:
         (task, batch, False),
         (plain, batch, False),
     ):
-        joint = joint_graph(one, types, {}, training=training)
+        joint = graph_of(training)(one, types, {})
         gradients = {k: aligned_empty(variables[k].shape, np.float32) for k in task.learned}
         found.append(BatchProgram(joint, variables, gradients, Workers(1)).run(fields).loss)
     assert found[0] == pytest.approx(found[1], rel=1e-6)
@@ -144,16 +157,16 @@ def test_what_does_not_fit_is_said() -> None:
     task = task_of()
     types = field_types(batch_of(2))
     with pytest.raises(InputError, match=r"no field 'image', which is an input; it has: score"):
-        joint_graph(task, {"score": types["score"]}, {}, training=True)
+        learning_graph(task, {"score": types["score"]}, {})
     wrong = {**types, "image": field_types({"x": np.zeros((2, 3, 6, 5), np.float32)})["x"]}
     with pytest.raises(InputError, match=r"input 'image' is float32\['N', 2, 6, 5\]|image"):
-        joint_graph(task, wrong, {}, training=True)
+        learning_graph(task, wrong, {})
     whole = {**types, "image": field_types({"x": np.zeros((2, 2, 6, 5), np.uint8)})["x"]}
     with pytest.raises(InputError, match=r"the data has uint8\[2, 2, 6, 5\]; convert it"):
-        joint_graph(task, whole, {}, training=True)
-    loose = Task(task.model, lambda y, t: y - t, None, task.variables)
+        learning_graph(task, whole, {})
+    loose = replace(task, loss=lambda y, t: y - t)
     with pytest.raises(InputError, match=r"the loss is float32\[2, 3\], expected one number"):
-        joint_graph(loose, types, {}, training=True)
+        learning_graph(loose, types, {})
 
 
 def test_layers_must_not_depend_on_the_size_of_a_batch() -> None:
