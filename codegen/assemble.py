@@ -32,11 +32,13 @@ from .kernel import Kernel
 from .library import KernelLibrary, Planned, host_graph
 from .locations import HostSlot, Location, Planner
 from .memory import Laid, Memory, Place
+from .packing import Packing
 from .placement import concatenation_axis, is_concatenation
 from .targets import Target
 from .templates import Plan
+from .templates.pack import packed_size
 from .values import dims, dtype, in_buffer, itemsize, nbytes
-from .views import View
+from .views import View, row_major
 
 Resolve = Callable[[Location], BufferRef]
 Draft = Callable[[Resolve], Step]
@@ -188,7 +190,7 @@ class _Assembler:
         if plan is None:
             return self.memory.operand(value)
         if number in plan.packings:
-            return self.memory.packed(value, plan.packings[number])
+            return self._packed(value, plan.packings[number], drafts)
         request = plan.operands[number]
         laid = self.memory.operand(value)
         if request.accepts(laid[1]):
@@ -199,6 +201,23 @@ class _Assembler:
             self._clear(drafts, value, known)
             self._convert(drafts, value, laid, known)
             self.memory.scope.converted[value, request] = known
+        return known
+
+    def _packed(self, value: Value, packing: Packing, drafts: list[Draft]) -> Laid:
+        """Return where a packed operand is: a constant, or the result of a step before."""
+        if self.memory.is_constant(value):
+            return self.memory.packed(value, packing)
+        known = self.memory.scope.packed.get((value, packing))
+        if known is None:
+            place, view = self.memory.operand(value)
+            size = packed_size(packing, view)
+            known = self.arena.allocate(size * itemsize(value)), row_major((size,))
+            name, _ = self.library.pack(packing, view)
+            self._call(drafts, name, (place, known[0]))
+            self.arena.clock += 1
+            self.memory.scope.packed[value, packing] = known
+        # A step that packs another operand may have come in between.
+        self.arena.touch(known[0])
         return known
 
     def _concatenation(self, node: Node, drafts: list[Draft]) -> bool:

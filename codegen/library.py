@@ -17,10 +17,12 @@ from ..ir.types import TensorType, numpy_dtype
 from ..runtime.program import KernelInfo
 from .cache import kernel_key
 from .kernel import Kernel, build_kernel, with_pointers
+from .packing import Packing
 from .split import is_split
 from .targets import Target
 from .templates import Plan
 from .templates.halo import clear_halo
+from .templates.pack import pack, packed_size
 from .views import View
 
 _MAX_SOURCES = 32
@@ -97,6 +99,20 @@ class KernelLibrary:
             self.infos[name] = KernelInfo(name, label, key, 0, nbytes)
         return self._known[key]
 
+    def pack(self, packing: Packing, view: View) -> tuple[str, Kernel]:
+        """Return name and kernel that packs a float32 operand for a template."""
+        unit = self.target.unit
+        assert unit is not None, "only plans of templates ask for packed operands"
+        key = f"pack {packing} {view} {unit.lanes}"
+        if key not in self._known:
+            name, kernel = self._make(key, lambda: self._pack_kernel(packing, view, unit.lanes))
+            self._known[key] = (name, kernel)
+            nbytes = 4 * (math.prod(view.shape) + packed_size(packing, view))
+            label = f"pack {'x'.join(map(str, view.shape))} as {packing}"
+            info = KernelInfo(name, label, key, 0, nbytes)
+            self.infos[name] = replace(info, parallel=kernel.parallel)
+        return self._known[key]
+
     def copy(self, nbytes: int) -> tuple[str, Kernel]:
         """Return name and kernel that copies ``nbytes`` bytes."""
         key = f"copy {nbytes}"
@@ -132,6 +148,10 @@ class KernelLibrary:
         strides = [None if v.is_row_major else v.strides for v in (source, result)]
         function = self.target.schedule(te.create_prim_func([operand, copied]), strides)
         return Kernel(with_pointers(function, strides), (), is_split(function))
+
+    def _pack_kernel(self, packing: Packing, view: View, lanes: int) -> Kernel:
+        written = pack(packing, view, lanes)
+        return Kernel(written.function, written.scratch, written.split)
 
     def _copy_kernel(self, nbytes: int) -> Kernel:
         source = te.placeholder((nbytes,), "uint8", "source")

@@ -40,6 +40,7 @@ class Scope:
         homes: how values lie whose layout is ours to choose.
         buffers: memory of homes, made when the first value is written there.
         converted: operands rearranged for templates.
+        packed: computed operands packed for templates.
     """
 
     places: dict[Value, Place] = field(default_factory=dict)
@@ -48,6 +49,7 @@ class Scope:
     homes: Mapping[Value, Home] = field(default_factory=dict)
     buffers: dict[str, Location] = field(default_factory=dict)
     converted: dict[tuple[Value, Request], Laid] = field(default_factory=dict)
+    packed: dict[tuple[Value, Packing], Laid] = field(default_factory=dict)
 
     @classmethod
     def of(cls, graph: Graph, target: Target, choices: Choices) -> Scope:
@@ -160,7 +162,11 @@ class Memory:
         home = home_in_operand(node, self.scope.homes)
         if home is None or home != self.scope.homes.get(node.outputs[0]):
             return False
-        self.laid_out(node.outputs[0])
+        (operand,) = node.inputs
+        place, known = self.buffer_of(operand), self.scope.homes.get(operand)
+        moved = home.first - (known.first if known else 0)
+        offset = place.offset + moved * itemsize(operand)
+        self.scope.places[node.outputs[0]] = replace(place, offset=offset)
         return True
 
     def temporary(self, value: Value, request: Request) -> Laid:
@@ -170,6 +176,10 @@ class Memory:
         return replace(place, offset=first * itemsize(value)), view
 
     # Constants
+
+    def is_constant(self, value: Value) -> bool:
+        """Whether a value is known when the program is assembled."""
+        return value.name in self.scope.arrays
 
     def packed(self, value: Value, packing: Packing) -> Laid:
         """Place a packed constant in the blob when it is first read."""

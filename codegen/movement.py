@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..ir.graph import Node
-from ..ir.ops import Reshape, Slice, Transpose
+from ..ir.ops import Reshape, Reverse, Slice, Transpose
 from ..ir.ops.fused import Fused
 from ..ir.types import TensorType
 from .views import Dims, View
@@ -37,6 +37,10 @@ def seen(node: Node, view: View) -> tuple[int, View] | None:
         elif isinstance(inner.op, Transpose):
             order = inner.op.permutation
             found = View(_picked(found.shape, order), _picked(found.strides, order))
+        elif isinstance(inner.op, Reverse):
+            first += sum((found.shape[k] - 1) * found.strides[k] for k in inner.op.axes)
+            turned = [-s if k in inner.op.axes else s for k, s in enumerate(found.strides)]
+            found = View(found.shape, tuple(turned))
         else:
             assert isinstance(inner.op, Reshape)
             reshaped = regrouped(found, inner.op.shape)
@@ -47,14 +51,14 @@ def seen(node: Node, view: View) -> tuple[int, View] | None:
 
 
 def is_movement(node: Node) -> bool:
-    """Whether a kernel does nothing but slice, transpose and reshape one operand."""
+    """Whether a kernel does nothing but slice, turn, transpose and reshape one operand."""
     if not isinstance(node.op, Fused):
         return False
     body = node.op.body
     chain = [*body.inputs, *(v for n in body.nodes for v in n.outputs)]
     return (
         len(body.inputs) == len(body.outputs) == 1
-        and all(isinstance(n.op, Slice | Transpose | Reshape) for n in body.nodes)
+        and all(isinstance(n.op, Slice | Transpose | Reshape | Reverse) for n in body.nodes)
         and [n.inputs for n in body.nodes] == [(v,) for v in chain[:-1]]
     )
 

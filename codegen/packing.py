@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Constant operands rearranged at compile time into the order in which kernels read them."""
+"""Operands rearranged into the order in which kernels read them: the recipes, for constants.
+
+Computed operands are packed by kernels instead, see :mod:`.templates.pack`.
+"""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -137,11 +139,6 @@ def _padded(array: Array, axis: int, size: int) -> Array:
     return np.pad(array, widths)
 
 
-def packed_size(shape: tuple[int, ...], block: int) -> int:
-    """Return the elements of weights packed by :func:`convolution`."""
-    return -(-shape[0] // block) * block * math.prod(shape[1:])
-
-
 __all__ = [
     "Packing",
     "Recipe",
@@ -149,7 +146,6 @@ __all__ = [
     "convolution",
     "matrix",
     "outputs_innermost",
-    "packed_size",
     "recipe",
     "winograd",
 ]

@@ -11,7 +11,7 @@ from ..ir.ops import Concat, Reshape, Transpose
 from ..ir.ops.fused import Fused
 from .movement import seen
 from .templates.base import Plan
-from .values import dims, rank
+from .values import dims, in_buffer, nbytes, rank
 from .views import Halo, Order, Request, View, laid_out, merged
 
 
@@ -48,7 +48,8 @@ class _Placer:
     def __init__(self, graph: Graph, plans: Mapping[Value, Plan]) -> None:
         self.graph = graph
         self.plans = plans
-        self.free = self._free_values()
+        self.loose = self._loose_values()
+        self.free = {v: node for v, node in self.loose.items() if rank(v) >= 3}
         self.orders: dict[Value, Order] = {}
         self.halos: dict[Value, Halo] = {}
         self.homes: dict[Value, Home] = {}
@@ -60,13 +61,13 @@ class _Placer:
         for node in reversed(self.graph.nodes):
             if is_concatenation(node) and node.output in self.free:
                 self._concatenation(node)
-        for value in self.free:
-            if value not in self.homes and not self._sees(value):
+        for value in self.loose:
+            if value not in self.homes and not self._sees(value) and value in self.free:
                 self._own(value)
         return self.homes
 
-    def _free_values(self) -> dict[Value, Node]:
-        """Values whose layout is ours: made by a kernel, read by kernels only."""
+    def _loose_values(self) -> dict[Value, Node]:
+        """Values that are made by a kernel and read by kernels only, so that we place them."""
         fixed = set(self.graph.outputs)
         fixed |= {v for n in self.graph.nodes if not isinstance(n.op, Fused) for v in n.inputs}
         return {
@@ -74,7 +75,7 @@ class _Placer:
             for node in self.graph.nodes
             if isinstance(node.op, Fused)
             for v in node.outputs
-            if v not in fixed and rank(v) >= 3
+            if v not in fixed
         }
 
     # Order of axes
@@ -167,7 +168,7 @@ class _Placer:
 
     def _sees(self, value: Value) -> bool:
         """Let a value that is moved only lie where it comes from, if readers take any strides."""
-        home = home_in_operand(self.free[value], self.homes)
+        home = home_in_operand(self.loose[value], self.homes)
         if home is None or not self._takes_strides(value):
             return False
         self.homes[value] = home
@@ -178,7 +179,7 @@ class _Placer:
             if value in node.inputs:
                 plan = self.plans.get(node.outputs[0])
                 read = {k for k, v in enumerate(node.inputs) if v == value}
-                if plan is None or not read <= plan.strided:
+                if plan is None or not read <= plan.strided | plan.packings.keys():
                     return False
         return True
 
@@ -198,13 +199,24 @@ def _part(home: Home, shape: tuple[int, ...], axis: int, start: int) -> Home:
 
 
 def home_in_operand(node: Node, homes: Mapping[Value, Home]) -> Home | None:
-    """Return where the result of a kernel that only moves elements lies in its operand."""
-    source = homes.get(node.inputs[0]) if len(node.inputs) == 1 else None
-    found = None if source is None else seen(node, source.view)
-    if source is None or found is None:
+    """Return where the result of a kernel that only moves elements lies in its operand.
+
+    An operand without a home, such as an input of the graph, lies as the runtime has it.
+    """
+    if len(node.inputs) != 1 or not in_buffer(node.inputs[0]) or not nbytes(node.outputs[0]):
+        return None
+    (value,) = node.inputs
+    source = homes.get(value) or _as_it_is(value)
+    found = seen(node, source.view)
+    if found is None:
         return None
     first, view = found
     return replace(source, first=source.first + first, view=view)
+
+
+def _as_it_is(value: Value) -> Home:
+    view, first, size = laid_out(dims(value), "row_major")
+    return Home(value.name, first, view, view, first, size)
 
 
 def is_concatenation(node: Node) -> bool:

@@ -101,7 +101,7 @@ class TemplateKernel:
         scratch = [np.full(n // 4, np.nan, np.float32) for n in written.scratch]
         places = [p.pointer for p in (*operands, result)]
         places += [ctypes.c_void_p(s.ctypes.data) for s in scratch]
-        _call(written, places, threads)
+        call(written, places, threads)
         found: Array = result.elements.copy()
         result.elements[...] = _UNTOUCHED
         assert (result.buffer == _UNTOUCHED).all(), "the kernel wrote outside of its result"
@@ -137,7 +137,8 @@ def _placed(array: Array, request: Request, extra: int) -> _Placed:
     return placed
 
 
-def _call(written: Written, places: Sequence[ctypes.c_void_p], threads: int) -> None:
+def call(written: Written, places: Sequence[ctypes.c_void_p], threads: int) -> None:
+    """Compile a kernel and call it once for each of ``threads``."""
     code = compile_functions({"kernel": written.function}, _TARGET)
     with TemporaryDirectory() as folder:
         source, library = Path(folder) / "kernel.o", Path(folder) / "kernel.so"

@@ -22,7 +22,7 @@ from .epilogue import Anchored, Epilogue, anchored
 from .tile import Tile, best_tile, multiply
 from .walk import in_runs
 
-_LEAST_ROWS = 4
+LEAST_ROWS = 4
 """With fewer rows, packing the right matrix takes longer than the product."""
 
 
@@ -87,7 +87,7 @@ def batched_product(
     if group is None or set(group.dtypes) != {"float32"}:
         return None
     rows, columns = dims(group.anchor.output)[-2:]
-    if rows < _LEAST_ROWS or columns < unit.lanes:
+    if rows < LEAST_ROWS or columns < unit.lanes:
         return None
     return BatchedProduct(group, unit)
 

@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from ...ir.graph import Node
 from ...ir.ops import Conv
 from ...ir.ops.fused import Fused
-from ...ir.types import Array
 from ..values import dims
 from ..views import ANY, Dims, Halo, Order, Request, View
 from .base import Plan, VectorUnit, Written
@@ -24,7 +23,7 @@ _MANY_CHANNELS = 4
 
 @dataclass(frozen=True)
 class Convolved:
-    """A group around a convolution with constant weights.
+    """A group around a convolution.
 
     Attributes:
         group: the convolution and what follows it.
@@ -68,15 +67,15 @@ class Convolved:
         return set(self.op.input_dilation) != {1}
 
 
-def convolved(node: Node, arrays: Mapping[str, Array]) -> Convolved | None:
-    """Return a group as a convolution of float32 with constant weights, if it is one."""
+def convolved(node: Node) -> Convolved | None:
+    """Return a group as a convolution of float32, if it is one."""
     assert isinstance(node.op, Fused)
     group = anchored(node.op.body, lambda n: isinstance(n.op, Conv))
     if group is None:
         return None
     inputs = node.op.body.inputs
     data, weights = (inputs.index(v) for v in group.anchor.inputs)
-    if node.inputs[weights].name not in arrays or data == weights:
+    if data == weights:
         return None
     return Convolved(group, data, weights)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Convolution and products with constant weights: a tile of positions by channels in registers.
+"""Convolution and products: a tile of positions by channels in registers.
 
 Every position of the tile multiplies one broadcast input element by vectors of weights; no
 input is rearranged and no border is tested, because the zeros around the data are in memory.
@@ -74,8 +74,8 @@ class DirectConvolution(ConvolutionPlan):
 def direct_convolution(
     node: Node, arrays: Mapping[str, Array], unit: VectorUnit
 ) -> DirectConvolution | None:
-    """Return the plan of a group around a dense convolution of float32 with constant weights."""
-    conv = convolved(node, arrays)
+    """Return the plan of a group around a dense convolution of float32."""
+    conv = convolved(node)
     if conv is None or conv.op.groups != 1 or conv.is_spread:
         return None
     return DirectConvolution(conv, unit)

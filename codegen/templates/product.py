@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Matrix products by constant weights: a tile of rows by columns in registers."""
+"""Matrix products by one packed matrix: a tile of rows by columns in registers."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from ..packing import Packing
 from ..values import dims, dtype
 from ..views import ANY, Dims, Request, View
 from .base import Plan, VectorUnit, Written
+from .batched_product import LEAST_ROWS
 from .emitter import Expr, KernelEmitter, emitting
 from .epilogue import Anchored, Epilogue, anchored
 from .row_walk import Rows, each_rows
@@ -89,16 +90,22 @@ class Product(Plan):
 
 
 def product(node: Node, arrays: Mapping[str, Array], unit: VectorUnit) -> Product | None:
-    """Return the plan of a group around a product of float32 by a constant matrix."""
+    """Return the plan of a group around a product of float32 by one matrix.
+
+    A computed matrix is packed before. Where there are enough rows :mod:`.batched_product` packs
+    it instead, block by block, and takes rows that lie anyhow.
+    """
     assert isinstance(node.op, Fused)
     group = anchored(node.op.body, lambda n: isinstance(n.op, MatMul))
     if group is None:
         return None
     inputs = node.op.body.inputs
     data, weights = (inputs.index(v) for v in group.anchor.inputs)
-    constant = node.inputs[weights].name in arrays
     matrix = math.prod(dims(node.inputs[weights])[:-2]) == 1
-    if not constant or not matrix or data == weights:
+    if not matrix or data == weights:
+        return None
+    computed = node.inputs[weights].name not in arrays
+    if computed and dims(group.anchor.output)[-2] >= LEAST_ROWS:
         return None
     if {dtype(v) for v in (*inputs, group.result)} != {"float32"}:
         return None

@@ -53,8 +53,8 @@ class TransposedConvolution(ConvolutionPlan):
 def transposed_convolution(
     node: Node, arrays: Mapping[str, Array], unit: VectorUnit
 ) -> TransposedConvolution | None:
-    """Return the plan of a group around a transposed convolution with constant weights."""
-    conv = convolved(node, arrays)
+    """Return the plan of a group around a transposed convolution."""
+    conv = convolved(node)
     if conv is None or not conv.is_spread or conv.op.groups != 1:
         return None
     return TransposedConvolution(conv, unit)

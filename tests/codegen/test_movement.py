@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -43,13 +44,15 @@ def dims(value: Value) -> tuple[int, ...]:
 
 @given(st.data())
 def test_chains_of_movements(data: st.DataObject) -> None:
-    """A slice, a transposition and a reshape, where strides can express it."""
+    """A slice, a turn, a transposition and a reshape, where strides can express it."""
     shape = tuple(data.draw(st.lists(st.integers(1, 4), min_size=1, max_size=4)))
     emit = Emitter()
     x = emit.argument(TensorType("float32", shape), "x")
     starts = tuple(data.draw(st.integers(0, n - 1)) for n in shape)
     steps = tuple(data.draw(st.integers(1, 2)) for _ in shape)
     y = emit(ops.Slice(starts, shape, steps), x)
+    turned = data.draw(st.sets(st.integers(0, len(shape) - 1), min_size=1))
+    y = emit(ops.Reverse(tuple(sorted(turned))), y)
     y = emit(ops.Transpose(tuple(data.draw(st.permutations(range(len(shape)))))), y)
     y = emit(ops.Reshape((math.prod(dims(y)[:2]), *dims(y)[2:], 1)), y)
     graph = emit.graph("movement", [x], [y])
@@ -122,3 +125,19 @@ def test_moved_operands_take_no_step() -> None:
 
 def _view(node: Node) -> View:
     return row_major(dims(node.inputs[0]))
+
+
+@pytest.mark.parametrize("rows", [0, 8])
+def test_an_input_is_read_transposed(rows: int) -> None:
+    """Inputs lie as the runtime has them; a product reads them so, empty ones are no trouble."""
+    emit = Emitter()
+    x = emit.argument(TensorType("float32", (16, rows)), "x")
+    y = emit.argument(TensorType("float32", (24, 16)), "y")
+    moved = emit(ops.Reverse((0,)), emit(ops.Transpose((1, 0)), x))
+    z = emit(ops.MatMul(), emit(ops.Reshape((rows, 16)), moved), emit(ops.Transpose((1, 0)), y))
+    graph = emit.graph("gram", [x, y], [z])
+    arrays = [random(16, rows), random(24, 16)]
+    [found], [expected] = run_canonical(graph, arrays), interpret(graph, arrays)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    ready = target_ready(graph, parse_target("cpu"))
+    assert len(assemble(ready, parse_target("cpu"), arena_plan).program.steps) == 1
