@@ -62,6 +62,13 @@ def require_count(owner: object, **found: Any) -> None:
         require(owner, allowed, "a positive whole number", **{name: value})
 
 
+def require_whole(owner: object, **found: Any) -> None:
+    """Raise unless numbers are whole and at least 0."""
+    for name, value in found.items():
+        allowed = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+        require(owner, allowed, "a whole number of at least 0", **{name: value})
+
+
 def require_flags(owner: Any) -> None:
     """Raise unless the fields of a dataclass that are declared ``bool`` are truth values."""
     for field in fields(owner):
@@ -79,4 +86,5 @@ __all__ = [
     "require_fraction",
     "require_not_negative",
     "require_positive",
+    "require_whole",
 ]

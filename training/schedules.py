@@ -20,6 +20,7 @@ from .ranges import (
     require_fraction,
     require_not_negative,
     require_positive,
+    require_whole,
 )
 
 
@@ -36,9 +37,7 @@ class Schedule(ABC):
         Raises:
             InputError: ``step`` is negative.
         """
-        name = type(self).__name__
-        allowed = isinstance(step, int) and not isinstance(step, bool) and step >= 0
-        require(name, allowed, "a whole number of at least 0", step=step)
+        require_whole(type(self).__name__, step=step)
         return self.factor(step)
 
     @abstractmethod
@@ -184,7 +183,8 @@ class Cosine(Schedule):
 
     def __post_init__(self) -> None:
         require_count("Cosine", steps=self.steps)
-        require_not_negative("Cosine", final=self.final, warm_up=self.warm_up)
+        require_not_negative("Cosine", final=self.final)
+        require_whole("Cosine", warm_up=self.warm_up)
         require_fraction("Cosine", start=self.start)
         expected = f"less than steps={self.steps}"
         require("Cosine", self.warm_up < self.steps, expected, warm_up=self.warm_up)
@@ -290,9 +290,8 @@ class ReduceOnPlateau(Schedule):
     ) -> None:
         name = "ReduceOnPlateau"
         require_fraction(name, shrink=shrink)
-        require_not_negative(
-            name, patience=patience, threshold=threshold, cooldown=cooldown, least=least
-        )
+        require_whole(name, patience=patience, cooldown=cooldown)
+        require_not_negative(name, threshold=threshold, least=least)
         self.shrink, self.patience = shrink, patience
         self.larger_is_better, self.threshold = larger_is_better, threshold
         self.cooldown, self.least = cooldown, least
