@@ -38,6 +38,10 @@ class InputError(RanvierError):
     """An array passed to ``run`` does not fit the model's declared inputs."""
 
 
+class DataError(RanvierError):
+    """A dataset, one of its samples or what is asked of a loader is not as it must be."""
+
+
 class ExecutionError(RanvierError):
     """A compiled program found invalid data while running, such as an index out of range."""
 

@@ -24,14 +24,32 @@ def random_bits(
     (key,) = inputs
 
     def element(*indices: Expr) -> Expr:
-        position = _position(indices, op.shape)
-        words = _philox(ctx, key, tirx.shift_right(position, tirx.const(2, "int64")))
-        lane = ctx.let(tirx.bitwise_and(position, tirx.const(3, "int64")))
-        first = tirx.Select(tirx.EQ(lane, _index(0)), words[0], words[1])
-        second = tirx.Select(tirx.EQ(lane, _index(2)), words[2], words[3])
-        return tirx.Select(lane < _index(2), first, second)
+        return _word(ctx, _position(indices, op.shape), [key(k) for k in range(4)], 0)
 
     return (ctx.stage(op.shape, "uint32", element),)
+
+
+@lowering(ops.RowBits)
+def row_bits(
+    ctx: Context, op: ops.RowBits, inputs: Sequence[Tensor], outputs: Sequence[TensorType]
+) -> Sequence[Tensor]:
+    """Run Philox4x32-10 for each element with the key of its row, as :func:`random_bits`."""
+    keys = ctx.materialise(inputs[0])
+
+    def element(row: Expr, *indices: Expr) -> Expr:
+        words = [keys(row, k) for k in range(4)]
+        return _word(ctx, _position(indices, op.shape), words, op.stream)
+
+    return (ctx.stage(outputs[0].dims, "uint32", element),)
+
+
+def _word(ctx: Context, position: Expr, key: Sequence[Expr], stream: int) -> Expr:
+    """Return the word at a position of the sequence that a key and a stream give."""
+    words = _philox(ctx, key, tirx.shift_right(position, _index(2)), stream)
+    lane = ctx.let(tirx.bitwise_and(position, _index(3)))
+    first = tirx.Select(tirx.EQ(lane, _index(0)), words[0], words[1])
+    second = tirx.Select(tirx.EQ(lane, _index(2)), words[2], words[3])
+    return tirx.Select(lane < _index(2), first, second)
 
 
 def _index(n: int) -> Expr:
@@ -45,12 +63,17 @@ def _position(indices: tuple[Expr, ...], shape: tuple[int, ...]) -> Expr:
     return position
 
 
-def _philox(ctx: Context, key: Tensor, block: Expr) -> tuple[Expr, Expr, Expr, Expr]:
-    """Return the four words of a block, as :func:`ranvier.ir.ops.random.philox`."""
+def _philox(
+    ctx: Context, key: Sequence[Expr], block: Expr, stream: int
+) -> tuple[Expr, Expr, Expr, Expr]:
+    """Return the four words of a block, as :func:`ranvier.ir.ops.random.philox`.
+
+    Blocks number less than 2**32, for shapes are limited: the counter's second word is free
+    for the stream.
+    """
     x = ctx.let(tirx.Cast("uint32", block))
-    y = ctx.let(tirx.Cast("uint32", tirx.shift_right(block, _index(32))))
-    z, w = key(2), key(3)
-    left, right = key(0), key(1)
+    y = tirx.const(stream, "uint32")
+    left, right, z, w = key
     for number in range(ROUNDS):
         first, second = _product(ctx, MULTIPLIERS[0], x), _product(ctx, MULTIPLIERS[1], z)
         keys = (_bumped(k, number * step) for k, step in zip((left, right), WEYL, strict=True))

@@ -27,6 +27,7 @@ from .normalization import *
 from .optimizer import *
 from .quantization import *
 from .random import *
+from .random_rows import *
 from .recurrent import *
 from .reduction import *
 from .region import *

@@ -87,19 +87,22 @@ class RandomBits(Op):
 def philox(key: Array, blocks: Array) -> Array:
     """Return the four words of each block of Philox4x32-10.
 
+    Shapes: the key (4,), or (..., 1, 4) for one key per row of blocks (..., B); the words
+    (..., B, 4).
+
     >>> [hex(w) for w in philox(np.zeros(4, np.uint32), np.zeros(1, np.uint64))[0]]
     ['0x6627e8d5', '0xe169c58d', '0xbc57ac4c', '0x9b00dbd8']
     """
     low = np.uint64(0xFFFFFFFF)
     shift = np.uint64(32)
+    left, right, z, w = (key[..., k].astype(np.uint64) for k in range(4))
     x, y = blocks & low, blocks >> shift
-    z, w = (np.full_like(blocks, key[k]) for k in (2, 3))
-    left, right = int(key[0]), int(key[1])
+    x, y, z, w = np.broadcast_arrays(x, y, z, w)
     for _ in range(ROUNDS):
         first, second = np.uint64(MULTIPLIERS[0]) * x, np.uint64(MULTIPLIERS[1]) * z
-        x, z = (second >> shift) ^ y ^ np.uint64(left), (first >> shift) ^ w ^ np.uint64(right)
+        x, z = (second >> shift) ^ y ^ left, (first >> shift) ^ w ^ right
         y, w = second & low, first & low
-        left, right = (left + WEYL[0]) & 0xFFFFFFFF, (right + WEYL[1]) & 0xFFFFFFFF
+        left, right = (left + np.uint64(WEYL[0])) & low, (right + np.uint64(WEYL[1])) & low
     return np.stack([x, y, z, w], axis=-1).astype(np.uint32)
 
 
@@ -176,7 +179,7 @@ class RandomUniform(Composite):
         """Scale the bits."""
         unit = unit_interval(emit, self, inputs[0], self.shape, self.dtype)
         span = emit(Mul(), unit, emit.scalar_like(self.high - self.low, unit))
-        return (_as(emit, emit(Add(), span, emit.scalar_like(self.low, unit)), self.dtype),)
+        return (as_type(emit, emit(Add(), span, emit.scalar_like(self.low, unit)), self.dtype),)
 
 
 @dataclass(frozen=True)
@@ -200,13 +203,10 @@ class RandomNormal(Composite):
         """Transform pairs of uniform numbers."""
         pairs = unit_interval(emit, self, inputs[0], (2, *self.shape), self.dtype)
         u, v = (emit(Reshape(self.shape), slice_along(emit, pairs, 0, k, k + 1)) for k in range(2))
-        angle = emit(Mul(), v, emit.scalar_like(2 * math.pi, v))
-        logarithm = emit(Log1p(), emit(Neg(), u))
-        radius = emit(Sqrt(), emit(Mul(), logarithm, emit.scalar_like(-2 * self.scale**2, u)))
-        if self.scale < 0:
-            radius = emit(Neg(), radius)
-        normal = emit(Mul(), radius, emit(Cos(), angle))
-        return (_as(emit, emit(Add(), normal, emit.scalar_like(self.mean, normal)), self.dtype),)
+        normal = box_muller(emit, u, v, self.scale)
+        return (
+            as_type(emit, emit(Add(), normal, emit.scalar_like(self.mean, normal)), self.dtype),
+        )
 
 
 @dataclass(frozen=True)
@@ -226,7 +226,7 @@ class Dropout(Composite):
     def expand(self, emit: Emitter, *inputs: Value) -> Values:
         """Compare, scale and select."""
         x, uniform, ratio = inputs
-        kept = emit(GreaterEqual(), uniform, _as(emit, ratio, result_type(uniform).dtype))
+        kept = emit(GreaterEqual(), uniform, as_type(emit, ratio, result_type(uniform).dtype))
         wide = widen(emit, x)
         share = emit(Add(), emit.scalar_like(1, wide), emit(Neg(), _like(emit, ratio, wide)))
         scaled = emit(Div(), wide, share)
@@ -265,14 +265,39 @@ class Multinomial(Composite):
 
 def unit_interval(emit: Emitter, op: Op, key: Value, shape: tuple[int, ...], dtype: str) -> Value:
     """Emit uniform numbers in [0, 1) of float64, or of float32 for any narrower float."""
-    if dtype not in FLOATS:
-        raise op.error(f"random numbers must be floats, found {dtype!r}")
+    check_float(op, dtype)
     if dtype != "float64":
-        return _scaled(emit, emit(RandomBits(shape), key), 8, "float32", 2.0**-24)
+        return single_from(emit, emit(RandomBits(shape), key))
     words = emit(RandomBits((2, *shape)), key)
     high, low = (emit(Reshape(shape), slice_along(emit, words, 0, k, k + 1)) for k in range(2))
+    return double_from(emit, high, low)
+
+
+def check_float(op: Op, dtype: str) -> None:
+    """Raise unless random numbers can have this element type."""
+    if dtype not in FLOATS:
+        raise op.error(f"random numbers must be floats, found {dtype!r}")
+
+
+def single_from(emit: Emitter, bits: Value) -> Value:
+    """Emit float32 numbers in [0, 1) of 24 random bits each."""
+    return _scaled(emit, bits, 8, "float32", 2.0**-24)
+
+
+def double_from(emit: Emitter, high: Value, low: Value) -> Value:
+    """Emit float64 numbers in [0, 1) of 53 random bits each."""
     upper = _scaled(emit, high, 5, "float64", 2.0**-27)
     return emit(Add(), upper, _scaled(emit, low, 6, "float64", 2.0**-53))
+
+
+def box_muller(emit: Emitter, u: Value, v: Value, scale: float) -> Value:
+    """Emit ``scale * sqrt(-2 log(1 - u)) * cos(2 pi v)``: normal if ``u`` and ``v`` are uniform."""
+    angle = emit(Mul(), v, emit.scalar_like(2 * math.pi, v))
+    logarithm = emit(Log1p(), emit(Neg(), u))
+    radius = emit(Sqrt(), emit(Mul(), logarithm, emit.scalar_like(-2 * scale**2, u)))
+    if scale < 0:
+        radius = emit(Neg(), radius)
+    return emit(Mul(), radius, emit(Cos(), angle))
 
 
 def _scaled(emit: Emitter, bits: Value, drop: int, dtype: str, unit: float) -> Value:
@@ -281,12 +306,13 @@ def _scaled(emit: Emitter, bits: Value, drop: int, dtype: str, unit: float) -> V
     return emit(Mul(), number, emit.scalar_like(unit, number))
 
 
-def _as(emit: Emitter, x: Value, dtype: str) -> Value:
+def as_type(emit: Emitter, x: Value, dtype: str) -> Value:
+    """Emit ``x`` in another element type, or return it if that is its own."""
     return x if result_type(x).dtype == dtype else emit(Cast(dtype), x)
 
 
 def _like(emit: Emitter, x: Value, like: Value) -> Value:
-    return _as(emit, x, result_type(like).dtype)
+    return as_type(emit, x, result_type(like).dtype)
 
 
 __all__ = [

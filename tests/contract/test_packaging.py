@@ -126,7 +126,8 @@ def test_wheel_holds_the_package_and_nothing_else(tmp_path: Path) -> None:
     assert all(n.partition("/")[0].endswith(".dist-info") for n in rest)
     models = {f"ranvier/cli/models/{f.name}" for f in (ROOT / "cli/models").glob("*.onnx")}
     others = {n for n in package if not n.endswith(".py")}
-    assert others == {"ranvier/py.typed"} | models
+    images = {"ranvier/training/data/samples/pneumonia." + end for end in ("npz", "LICENSE.txt")}
+    assert others == {"ranvier/py.typed"} | models | images
     expected = {
         "/".join(("ranvier", *f.relative_to(ROOT).parts))
         for f in python_files()

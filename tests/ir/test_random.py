@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ranvier.errors import OpError
-from ranvier.ir import Array, ops
+from ranvier.ir import Array, Op, ops, type_of
 from ranvier.ir.ops.random import philox
 
 MANY = (200, 100)
@@ -87,3 +87,78 @@ def test_keys_without_seed_differ_from_run_to_run() -> None:
 def test_random_integers_are_refused() -> None:
     with pytest.raises(OpError, match="random numbers must be floats, found 'int8'"):
         ops.RandomUniform((2,), dtype="int8").evaluate(ops.key_of(1))
+
+
+# One key per row
+
+KEYS = np.stack([ops.key_of(9, stream=index, step=4) for index in (3, 0, 2**32 - 1, 12, 3)])
+
+
+def row_bits(keys: Array, *shape: int, stream: int = 0) -> Array:
+    """Return random bits of each key."""
+    (result,) = ops.RowBits(shape, stream).evaluate(keys)
+    return np.asarray(result)
+
+
+def test_a_row_is_what_its_key_gives_alone() -> None:
+    rows = row_bits(KEYS, 3, 5)
+    for row, key in zip(rows, KEYS, strict=True):
+        np.testing.assert_array_equal(row, bits(key, 3, 5))
+
+
+def test_a_row_does_not_depend_on_the_batch() -> None:
+    for stream in (0, 6):
+        whole = row_bits(KEYS, 7, stream=stream)
+        np.testing.assert_array_equal(whole[0], whole[4])
+        np.testing.assert_array_equal(whole[[3, 1]], row_bits(KEYS[[3, 1]], 7, stream=stream))
+
+
+@pytest.mark.parametrize("stream", [0, 1, 2**32 - 1])
+def test_row_bits_are_philox_with_the_stream_in_the_counter(stream: int) -> None:
+    # The generator's own definition, in Python's integers.
+    def reference(key: Array, block: int) -> list[int]:
+        x, y, z, w = block, stream, int(key[2]), int(key[3])
+        left, right = int(key[0]), int(key[1])
+        for _ in range(10):
+            first, second = 0xD2511F53 * x, 0xCD9E8D57 * z
+            x, y, z, w = (second >> 32) ^ y ^ left, second, (first >> 32) ^ w ^ right, first
+            x, y, z, w = (n & 0xFFFFFFFF for n in (x, y, z, w))
+            left, right = left + 0x9E3779B9 & 0xFFFFFFFF, right + 0xBB67AE85 & 0xFFFFFFFF
+        return [x, y, z, w]
+
+    for key, row in zip(KEYS, row_bits(KEYS, 2, 4, stream=stream), strict=True):
+        assert row.tolist() == [reference(key, 0), reference(key, 1)]
+
+
+def test_streams_of_one_key_are_uncorrelated() -> None:
+    columns = [row_bits(KEYS[:1], 4000, stream=k)[0] / 2.0**32 for k in range(8)]
+    correlation = np.corrcoef(columns) - np.eye(8)
+    assert np.abs(correlation).max() < 0.08
+
+
+def test_first_numbers_of_many_keys_are_uniform() -> None:
+    # One number per sample, as parameters of augmentations are drawn.
+    keys = np.stack([ops.key_of(1, stream=index) for index in range(20_000)])
+    (x,) = ops.RowUniform(()).evaluate(keys)
+    counts, _ = np.histogram(x, 20, (0, 1))
+    np.testing.assert_allclose(counts, 1000, atol=150)
+    assert abs(np.corrcoef(x[1:], x[:-1])[0, 1]) < 0.03
+    (normal,) = ops.RowNormal((), stream=1).evaluate(keys)
+    np.testing.assert_allclose([normal.mean(), normal.std()], [0, 1], atol=0.02)
+    (true,) = ops.RowBernoulli((), stream=2).evaluate(keys, np.array(0.3))
+    assert abs(true.mean() - 0.3) < 0.01
+
+
+@pytest.mark.parametrize(
+    ("op", "operands", "message"),
+    [
+        (ops.RowBits((2,)), (KEYS[0],), r"keys must be uint32\[N, 4\], found uint32\[4\]"),
+        (ops.RowBits((2,), -1), (KEYS,), "stream=-1 must be from 0 to below"),
+        (ops.RowBits((2**34,)), (KEYS,), "negative or too large"),
+        (ops.RowNormal((2,), dtype="int8"), (KEYS,), "random numbers must be floats"),
+        (ops.RowBernoulli((2,)), (KEYS, np.zeros(3)), "shapes|do not fit"),
+    ],
+)
+def test_rows_that_cannot_be(op: Op, operands: tuple[Array, ...], message: str) -> None:
+    with pytest.raises(OpError, match=message):
+        op.infer(*map(type_of, operands))
