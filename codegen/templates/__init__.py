@@ -25,6 +25,7 @@ from .rows import row_kernel
 from .transposed import transposed_convolution
 from .weight_gradient import weight_gradient
 from .winograd import winograd_convolution
+from .winograd_gradient import winograd_gradient
 
 TEMPLATES: tuple[Template, ...] = (
     depthwise_convolution,
@@ -33,6 +34,7 @@ TEMPLATES: tuple[Template, ...] = (
     transposed_convolution,
     winograd_convolution,
     direct_convolution,
+    winograd_gradient,
     weight_gradient,
     pooling,
     averaging,
@@ -46,7 +48,7 @@ TEMPLATES: tuple[Template, ...] = (
 )
 """In order of preference."""
 
-ROUNDING: tuple[Template, ...] = (winograd_convolution,)
+ROUNDING: tuple[Template, ...] = (winograd_convolution, winograd_gradient)
 """Those whose results are less accurate than the definition computed in float32."""
 
 

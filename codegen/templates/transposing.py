@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tvm import tirx
@@ -15,19 +16,35 @@ from .epilogue import Epilogue
 
 if TYPE_CHECKING:
     from .weight_gradient import WeightGradient
-    from .weight_gradient_writer import Panel
 
 _SIDE = 4
 """Rows and columns of the squares that are transposed in registers."""
 
 
+@dataclass(frozen=True)
+class Panel:
+    """Channels of one tensor that are computed together.
+
+    Attributes:
+        number: of the panel.
+        start: the first channel.
+        width: how many.
+    """
+
+    number: Expr
+    start: Expr
+    width: int
+
+
 class Transposed:
     """The result: sums of a tile of rows and vectors go to (O, C / groups, K...)."""
 
-    def __init__(self, plan: WeightGradient, views: Sequence[View], emit: KernelEmitter) -> None:
+    def __init__(
+        self, plan: WeightGradient, views: Sequence[View], emit: KernelEmitter, sums: Buffer
+    ) -> None:
         self.plan = plan
         self.emit = emit
-        self.sums = emit.buffers[-1]
+        self.sums = sums
         self.target = emit.buffers[len(views) - 1]
         self.epilogue = Epilogue(plan.group, views, emit.buffers)
         self.is_plain = plan.group.result == plan.group.anchor.output
@@ -41,9 +58,9 @@ class Transposed:
 
     def store(self, group: Expr, rows: Panel, vectors: Panel, sums: Expr) -> None:
         """Store all taps of a tile, whose sums are (row, tap, lane)."""
-        emit, plan = self.emit, self.plan
-        first = group * self.group_elements + rows.number * plan.tile.rows * self.row_step
-        first = emit.scalar(first + vectors.number * plan.width * self.lane_step)
+        emit = self.emit
+        first = group * self.group_elements + rows.start * self.row_step
+        first = emit.scalar(first + vectors.start * self.lane_step)
         pitch = -(-vectors.width // emit.lanes) * emit.lanes
         if not self.is_plain:
             with emit.nest((rows.width, self.taps)) as (row, tap):
@@ -62,7 +79,7 @@ class Transposed:
         emit, plan = self.emit, self.plan
         last, channels = plan.op.window[-1], plan.rows.channels
         pitch = -(-vectors.width // emit.lanes) * emit.lanes
-        first = group * self.group_elements + vectors.number * plan.width * self.lane_step
+        first = group * self.group_elements + vectors.start * self.lane_step
         first = emit.scalar(first + number * last)
         with emit.nest((last, channels)) as (tap, c):
             source = sums + ((tap * channels + c) * (self.taps // last) + number) * pitch
@@ -155,4 +172,4 @@ def _square(
         emit.store(into, place + k * apart, column, _SIDE)
 
 
-__all__ = ["Transposed"]
+__all__ = ["Panel", "Transposed"]

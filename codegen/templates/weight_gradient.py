@@ -233,6 +233,12 @@ def weight_gradient(
     node: Node, arrays: Mapping[str, Array], unit: VectorUnit
 ) -> WeightGradient | None:
     """Return the plan of a group around the gradient of weights, float32, of whatever shape."""
+    plans = [plan_of(node, unit, rows_are_data) for rows_are_data in (True, False)]
+    return min((p for p in plans if p is not None), key=direct_cycles, default=None)
+
+
+def plan_of(node: Node, unit: VectorUnit, rows_are_data: bool) -> WeightGradient | None:
+    """Return the plan with the one or the other tensor for rows."""
     assert isinstance(node.op, Fused)
     group = anchored(node.op.body, lambda n: isinstance(n.op, ConvWeightGradient))
     if group is None or len(set(group.anchor.inputs)) != 2:
@@ -241,14 +247,23 @@ def weight_gradient(
     assert isinstance(op, ConvWeightGradient)
     if set(op.strides) != {1} and set(op.input_dilation) != {1}:
         return None
-    plans = [WeightGradient(group, unit, rows_are_data) for rows_are_data in (True, False)]
-    return min(plans, key=_cost)
+    return WeightGradient(group, unit, rows_are_data)
 
 
-def _cost(plan: WeightGradient) -> float:
-    """Return the cycles that a position takes."""
-    taps = math.prod(plan.op.window[:-1] if plan.folded else plan.op.window)
-    return taps * steps(plan.tile, plan.row_count, plan.vectors.channels, plan.unit)
+def direct_cycles(plan: WeightGradient) -> float:
+    """Return an estimate of the cycles that a gradient takes by its definition."""
+    axes = plan.axes[:-1] if plan.folded else plan.axes
+    positions = math.prod(sum(met(a, k) for k in range(a.taps)) for a in axes)
+    if plan.folded:
+        positions *= plan.axes[-1].positions
+    tile = steps(plan.tile, plan.row_count, plan.vectors.channels, plan.unit)
+    return plan.batch * plan.op.groups * positions * tile
 
 
-__all__ = ["WeightGradient", "weight_gradient"]
+def met(axis: TapAxis, tap: int) -> int:
+    """Return how many positions meet an element with this tap."""
+    shift, count = axis.shift(tap), axis.count(axis.phase(tap))
+    return int(max(0, min(axis.positions, count - shift) - max(0, -shift)))
+
+
+__all__ = ["WeightGradient", "direct_cycles", "plan_of", "weight_gradient"]

@@ -17,23 +17,10 @@ from ..views import View
 from .emitter import Expr, KernelEmitter, Register
 from .panels import Block, Packed, odd_lines
 from .tile import multiply
-from .transposing import Transposed
+from .transposing import Panel, Transposed
 
 if TYPE_CHECKING:
     from .weight_gradient import Side, WeightGradient
-
-
-@dataclass(frozen=True)
-class Panel:
-    """Channels of one side that a register tile takes.
-
-    Attributes:
-        number: of the panel.
-        width: how many channels.
-    """
-
-    number: Expr
-    width: int
 
 
 @dataclass(frozen=True)
@@ -65,7 +52,7 @@ class Writer:
         self.vectors = self._packed(plan.vectors, -2)
         self.taps = math.prod(plan.op.window)
         self.looped = plan.op.window[:-1] if plan.folded else plan.op.window
-        self.output = Transposed(plan, views, emit)
+        self.output = Transposed(plan, views, emit, self.sums)
 
     def _packed(self, side: Side, scratch: int) -> Packed:
         emit = self.emit
@@ -146,7 +133,7 @@ class Writer:
         else:
             with self.rows.positions(block, channel) as (source, pixel):
                 for panel in self._panels("rows", plan.rows.channels, plan.tile.rows):
-                    at = source + panel.number * plan.tile.rows * self.rows.channel_step
+                    at = source + panel.start * self.rows.channel_step
                     target = first + panel.number * self.row_panel + pixel * panel.width
                     self.rows.copy(at, target, panel.width)
         for vectors in self._panels("vectors", plan.vectors.channels, plan.width):
@@ -167,19 +154,19 @@ class Writer:
             if rest and not isinstance(last, int):
                 end = tirx.min(last, full)
             with emit.loop(end, first) as number:
-                yield Panel(number, width)
+                yield Panel(number, number * width, width)
         if rest and isinstance(last, int):
-            yield Panel(full, rest)
+            yield Panel(full, full * width, rest)
         elif rest:
             with tb.If(last > full), tb.Then():
-                yield Panel(full, rest)
+                yield Panel(full, full * width, rest)
 
     def _vectors(self, block: Block, row_panels: Expr, vectors: Panel) -> None:
         """Pack a panel of vectors and multiply it by all panels of rows."""
         plan, emit = self.plan, self.emit
         start = emit.scalar(emit.thread * self.vector_panel)
         padded = -(-vectors.width // emit.lanes) * emit.lanes
-        channel = block.group * plan.vectors.channels + vectors.number * plan.width
+        channel = block.group * plan.vectors.channels + vectors.start
         with self.vectors.positions(block, channel) as (source, pixel):
             self.vectors.copy(source, start + pixel * padded, vectors.width, padded)
         if plan.folded:
@@ -200,7 +187,7 @@ class Writer:
         plan, emit = self.plan, self.emit
         padded = -(-vectors.width // emit.lanes) * emit.lanes
         outer = math.prod(self.looped)
-        sums = emit.scalar(self._sums_start(Panel(0, 1), vectors))
+        sums = emit.scalar(self._sums_start(Panel(0, 0, 1), vectors))
         rows = self._folded_rows(outer)
         parts = -(-len(rows) // plan.tile.rows)
         first, last = self._share("taps", outer)
@@ -309,4 +296,4 @@ def _unflattened(number: Expr, sizes: Sequence[int]) -> list[Expr]:
     return indices
 
 
-__all__ = ["Panel", "Writer"]
+__all__ = ["Writer"]
