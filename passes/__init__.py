@@ -19,6 +19,7 @@ from .registry import PASSES, Pass, graph_pass, pass_named, run_passes
 from .rematerialise import memory_peak, rematerialise
 from .split_normalization import split_normalization
 from .use_batch_statistics import use_batch_statistics
+from .use_dropout import use_dropout
 
 __all__ = [
     "CANONICAL",
@@ -49,4 +50,5 @@ __all__ = [
     "run_passes",
     "split_normalization",
     "use_batch_statistics",
+    "use_dropout",
 ]

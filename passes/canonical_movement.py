@@ -14,7 +14,14 @@ from .rewriting import Scope, op_of, static_rewrite
 
 
 @static_rewrite(
-    ops.Reshape, ops.Transpose, ops.BroadcastTo, ops.Slice, ops.Pad, ops.Reverse, ops.Concat
+    ops.Reshape,
+    ops.Transpose,
+    ops.BroadcastTo,
+    ops.Slice,
+    ops.Pad,
+    ops.Reverse,
+    ops.Concat,
+    ops.DropoutSite,
 )
 def drop_unmoved(scope: Scope, node: Node) -> Value | None:
     """Return the operand of an op that leaves every element where it is."""

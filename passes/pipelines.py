@@ -42,6 +42,7 @@ Options say what the target can do: ``expand-composites`` takes ``keep``, ``part
 
 TRAINING: tuple[str, ...] = (
     "use-batch-statistics",
+    "use-dropout",
     "differentiate",
 )
 """From what a graph computes to what it learns by; unlike the others, these add outputs."""

@@ -17,9 +17,10 @@ from ..errors import InputError
 from ..frontend import builder as nn
 from ..frontend.builder import Network, Tensor
 from ..ir import Array, Emitter, Graph, TensorType, Value, numpy_dtype, type_of
-from ..passes import CANONICAL, differentiate, run_passes, use_batch_statistics
+from ..passes import CANONICAL, differentiate, run_passes, use_batch_statistics, use_dropout
 from ..passes.rematerialise import LEVELS
 from ..passes.use_batch_statistics import UPDATED
+from ..passes.use_dropout import KEY
 from ..runtime.buffers import aligned_empty
 from ..runtime.executor import Executor
 from ..runtime.program import KernelInfo
@@ -32,8 +33,8 @@ LossFunction: TypeAlias = Callable[..., Tensor]
 """``loss(outputs, targets)``: tensors, or mappings by name where there are several."""
 Augmentation: TypeAlias = Callable[[Mapping[str, Tensor], Tensor], Mapping[str, Tensor]]
 
-KEY, INDEX = "key", "index"
-"""Fields of a batch that are neither data nor targets: per-sample keys, numbers of samples."""
+INDEX = "index"
+"""Field of a batch that holds the numbers of its samples; :data:`KEY` holds random keys."""
 
 
 @dataclass(frozen=True)
@@ -119,8 +120,12 @@ def _joint(
     if training and task.augmentation is not None:
         seen.update(_augmented(emit, task.augmentation, fields))
     model = _model_graph(task, seen, constants, training=training)
-    variables = [_variable(emit, v, fields) for v in model.inputs[len(task.model.inputs) :]]
-    results = list(emit.inline(model, [*(seen[k] for k in task.model.inputs), *variables]))
+    given = {k: seen[k] for k in task.model.inputs}
+    if any(v.name == KEY for v in model.inputs):
+        given[KEY] = _key(seen)
+    variables = [_variable(emit, v, fields) for v in model.inputs if v.name not in given]
+    given.update((v.name, v) for v in variables)
+    results = list(emit.inline(model, [given[v.name] for v in model.inputs]))
     count = len(task.model.outputs)
     updated = tuple(v.name.removeprefix(UPDATED) for v in model.outputs[count:])
     if task.loss is not None:
@@ -145,6 +150,7 @@ def _model_graph(
             )
     if not training:
         return graph
+    graph = use_dropout(graph)
     return use_batch_statistics(graph, momentum=task.momentum, frozen=task.frozen)
 
 
@@ -156,12 +162,20 @@ def _variable(emit: Emitter, value: Value, fields: Mapping[str, Value]) -> Value
     return emit.argument(value.type, value.name)
 
 
+def _key(fields: Mapping[str, Value]) -> Value:
+    if KEY not in fields:
+        raise InputError(
+            "the data has no field 'key', by which augmentations and dropout draw random "
+            "numbers; a DataLoader gives it, and sample_keys makes it"
+        )
+    return fields[KEY]
+
+
 def _augmented(
     emit: Emitter, augmentation: Augmentation, fields: Mapping[str, Value]
 ) -> dict[str, Value]:
     """Emit what the augmentation makes of the fields it returns."""
-    if KEY not in fields:
-        raise InputError("the data has no field 'key'; augmentations draw random numbers by it")
+    _key(fields)
     symbols = _symbols(fields)
     data = {k: x for k, x in symbols.items() if k != KEY}
     made = dict(augmentation(data, symbols[KEY]))
@@ -257,6 +271,11 @@ class BatchProgram:
         self._run = self.executor.bind(self._inputs, [*results, *stored])
 
     @property
+    def inputs(self) -> list[Array]:
+        """Fields of the last batch and the variables, in the order of the graph's inputs."""
+        return list(self._inputs)
+
+    @property
     def arena_bytes(self) -> int:
         """Bytes of intermediate results and scratch, as planned."""
         return self.program.arena_bytes
@@ -312,6 +331,8 @@ def field_types(fields: Fields) -> dict[str, TensorType]:
 
 
 __all__ = [
+    "INDEX",
+    "KEY",
     "Augmentation",
     "BatchProgram",
     "Fields",

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from ...ir import ops
-from .tensor import Dropped, Layer, Number, Tensor, constant
+from .tensor import Layer, Number, Tensor, constant
 from .weights import Uniform
 
 
@@ -92,7 +92,7 @@ def dropout(x: Tensor, rate: float, *, name: str | None = None) -> Tensor:
     layer = Layer.begin("dropout", name)
     if not 0 <= rate < 1:
         raise layer.error(f"rate={rate} must be from 0 to below 1")
-    return Tensor(x.type, Dropped(layer, x, rate))
+    return layer.apply(ops.DropoutSite(rate), x) if rate else x
 
 
 def _named(

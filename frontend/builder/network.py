@@ -9,7 +9,7 @@ from functools import cached_property
 
 from ...errors import LayerError
 from ...ir import Array, Graph, Node, Value, ops, type_of
-from .tensor import Constant, Dropped, Input, Layer, Origin, Parameter, Step, Tensor
+from .tensor import Constant, Input, Layer, Origin, Parameter, Step, Tensor
 
 
 @dataclass(frozen=True)
@@ -180,9 +180,7 @@ def _default_name(x: Tensor, number: int) -> str:
 
 
 def _sources(origin: Origin) -> tuple[Tensor, ...]:
-    if isinstance(origin, Step):
-        return origin.inputs
-    return (origin.source,) if isinstance(origin, Dropped) else ()
+    return origin.inputs if isinstance(origin, Step) else ()
 
 
 class _Names:
@@ -221,7 +219,7 @@ class _Names:
     def _name_results(self, origins: Sequence[Origin]) -> None:
         """Call the outputs as asked, a layer's last result as the layer, the others after it."""
         for name, x in self._network.outputs.items():
-            self._name_output(name, _resolved(x))
+            self._name_output(name, x)
         last = {o.layer: o for o in origins if isinstance(o, Step)}
         for origin in origins:
             if isinstance(origin, Step):
@@ -267,13 +265,6 @@ class _Names:
         return unique
 
 
-def _resolved(x: Tensor) -> Tensor:
-    """Return what the tensor is where nothing is dropped."""
-    while isinstance(x.origin, Dropped):
-        x = x.origin.source
-    return x
-
-
 class _Writer:
     """Writes the steps of a network as nodes."""
 
@@ -301,7 +292,6 @@ class _Writer:
         return Node(step.op, inputs, outputs, step.layer.path)
 
     def _value(self, x: Tensor, weights: Mapping[str, Array]) -> Value:
-        x = _resolved(x)
         value = Value(self._names.of(x.origin, x.position), x.type)
         if isinstance(x.origin, Parameter):
             self._parameters[value.name] = weights[value.name]

@@ -226,16 +226,7 @@ class Step:
     serial: int = field(default_factory=_serial.__next__)
 
 
-@dataclass(frozen=True, eq=False)
-class Dropped:
-    """A tensor of which training drops a share of the elements; here it is as it was."""
-
-    layer: Layer
-    source: Tensor
-    rate: float
-
-
-Origin: TypeAlias = "Input | Parameter | Constant | Step | Dropped"
+Origin: TypeAlias = "Input | Parameter | Constant | Step"
 
 
 def input(name: str, shape: Sequence[int], dtype: str = "float32") -> Tensor:
@@ -316,7 +307,7 @@ def binary(kind: str, op: Op, x: Tensor, y: Tensor | Number) -> Tensor:
 _RECTIFIERS = (
     ops.Relu, ops.LeakyRelu, ops.PRelu, ops.Gelu, ops.Swish, ops.HardSwish, ops.Minimum,
 )  # fmt: skip
-_KEEPING = (Movement, ops.Concat, ops.MaxPool, ops.AveragePool)
+_KEEPING = (Movement, ops.Concat, ops.MaxPool, ops.AveragePool, ops.DropoutSite)
 
 
 def gain_for(x: Tensor) -> float:
@@ -326,10 +317,8 @@ def gain_for(x: Tensor) -> float:
     that move elements are looked through.
     """
     origin = x.origin
-    while isinstance(origin, Dropped) or (
-        isinstance(origin, Step) and isinstance(origin.op, _KEEPING)
-    ):
-        origin = (origin.source if isinstance(origin, Dropped) else origin.inputs[0]).origin
+    while isinstance(origin, Step) and isinstance(origin.op, _KEEPING):
+        origin = origin.inputs[0].origin
     return 2.0 if isinstance(origin, Step) and isinstance(origin.op, _RECTIFIERS) else 1.0
 
 
@@ -358,7 +347,6 @@ def spatial_rank(layer: Layer, x: Tensor) -> int:
 
 __all__ = [
     "Constant",
-    "Dropped",
     "Input",
     "Layer",
     "Number",

@@ -16,9 +16,19 @@ def dropout(c: Conversion) -> tuple[Value, Value]:
     # The mask became boolean in version 10.
     mask_dtype = "bool" if c.version >= 10 else c.dtype(0)
     if not _training(c):
-        return x, filled(c.emit, 1, mask_dtype, shape)
+        return _site(c, x), filled(c.emit, 1, mask_dtype, shape)
     y, mask = c.emit.multi(ops.Dropout(), x, _uniform(c, shape), _ratio(c))
     return y, mask if mask_dtype == "bool" else c.emit(ops.Cast(mask_dtype), mask)
+
+
+def _site(c: Conversion, x: Value) -> Value:
+    """Return the operand, marked with the share that training drops where that is known."""
+    if c.version < 12 or c.entry(1) is None:
+        ratio = c.attr("ratio", 0.5)
+    else:
+        known = c.known(1)
+        ratio = 0.0 if known is None else float(known)
+    return c.emit(ops.DropoutSite(ratio), x) if 0 < ratio < 1 else x
 
 
 def _training(c: Conversion) -> bool:

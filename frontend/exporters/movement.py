@@ -18,6 +18,15 @@ def reshape(e: Exporter, op: ops.Reshape, node: Node, inputs: Names, outputs: Na
     e.reshape(inputs[0], op.shape, outputs[0])
 
 
+@exporter(ops.DropoutSite)
+def dropout_site(
+    e: Exporter, op: ops.DropoutSite, node: Node, inputs: Names, outputs: Names
+) -> None:
+    """Write a Dropout, which drops nothing unless a trainer says so."""
+    ratio = e.constant(np.float32(op.ratio))
+    e.node("Dropout", [inputs[0], ratio], outputs)
+
+
 @exporter(ops.Transpose)
 def transpose(e: Exporter, op: ops.Transpose, node: Node, inputs: Names, outputs: Names) -> None:
     """Write a permutation of the axes; of none, which protobuf cannot say, as nothing."""

@@ -235,6 +235,27 @@ class Dropout(Composite):
 
 
 @dataclass(frozen=True)
+class DropoutSite(Composite):
+    """``y = x``: where training drops elements, which the pass ``use-dropout`` makes it do.
+
+    Gradient: ``dx = dy``. ONNX: Dropout-22 outside of training mode.
+
+    Attributes:
+        ratio: share of the elements that training drops, from 0 to below 1.
+    """
+
+    name: ClassVar[str] = "dropout_site"
+    ratio: float
+
+    def expand(self, emit: Emitter, *inputs: Value) -> Values:
+        """Emit a copy."""
+        (type,) = self.tensors(tuple(v.type for v in inputs), 1)
+        if not 0 <= self.ratio < 1:
+            raise self.error(f"ratio={self.ratio} must be from 0 to below 1")
+        return (emit(Reshape(type.dims), inputs[0]),)
+
+
+@dataclass(frozen=True)
 class Multinomial(Composite):
     """Draws class numbers with probability ``softmax(x)``.
 
@@ -317,6 +338,7 @@ def _like(emit: Emitter, x: Value, like: Value) -> Value:
 
 __all__ = [
     "Dropout",
+    "DropoutSite",
     "LegacyUniform",
     "Multinomial",
     "RandomBits",

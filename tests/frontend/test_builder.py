@@ -37,7 +37,8 @@ graph @small(%image: float32[1, 2, 4, 4]) {
   %add: float32[1, 2, 4, 4] = add(%multiply, %image)
   %relu_1: float32[1, 2, 4, 4] = relu(%add)
   %global_average_pool: float32[1, 2] = reduce_mean(%relu_1) {axes=(2, 3)}
-  %scores: float32[1, 3] = mat_mul(%global_average_pool, %fc.weight)
+  %dropout: float32[1, 2] = dropout_site(%global_average_pool) {ratio=0.5}
+  %scores: float32[1, 3] = mat_mul(%dropout, %fc.weight)
   return %scores
 }
 """

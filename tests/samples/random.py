@@ -23,6 +23,7 @@ SAMPLES = [
     Sample(ops.RandomUniform((7,), dtype="float16"), (KEY,), "half"),
     Sample(ops.RandomNormal((2, 3), 1.0, 2.0), (KEY,)),
     Sample(ops.RandomNormal((5,), dtype="float64"), (KEY,), "float64"),
+    Sample(ops.DropoutSite(0.3), (X,)),
     Sample(ops.Dropout(), (X, UNIFORM, RATIO), gradient=None),
     Sample(
         ops.Dropout(),
