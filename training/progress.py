@@ -51,21 +51,24 @@ class Progress(Callback):
             self._bar.start()
 
     def on_epoch_begin(self, run: Run, epoch: int) -> None:
-        """Begin the epoch's bar; a resumed epoch's is not empty."""
+        """Show the epoch's bar before its first step is done."""
         self._rate.restart()
-        if self._bar is not None:
-            done = run.step - epoch * run.steps_per_epoch
-            self._task = self._bar.add_task(
-                _title(run, epoch), total=run.steps_per_epoch, completed=max(0, done), text=""
-            )
+        self._show(run, epoch)
 
     def on_step_end(self, run: Run, step: int, figures: Figures) -> None:
         """Advance the bar."""
         self._rate.add(figures)
+        self._show(run, run.epoch)
         if self._bar is not None and self._task is not None:
             left = time_left(self._rate.per_step * max(0, run.total_steps - step))
             text = f"{_shown(figures)}  {self._rate}  {left} left"
-            self._bar.update(self._task, advance=1, text=text)
+            done = step - run.epoch * run.steps_per_epoch
+            self._bar.update(self._task, completed=max(0, done), text=text)
+
+    def _show(self, run: Run, epoch: int) -> None:
+        # Also within an epoch: a resumed run does not begin the one that it goes on with.
+        if self._bar is not None and self._task is None:
+            self._task = self._bar.add_task(_title(run, epoch), total=run.steps_per_epoch, text="")
 
     def on_epoch_end(self, run: Run, epoch: int, figures: Figures) -> None:
         """Leave a line with the figures in the place of the bar."""

@@ -314,6 +314,18 @@ def test_progress_leaves_a_line_per_epoch() -> None:
     assert text.getvalue().rstrip().endswith("\x1b[?25h"), "the cursor is shown again"
 
 
+def test_progress_of_a_run_taken_up_within_an_epoch() -> None:
+    text = io.StringIO()
+    progress = Progress(Console(file=text, force_terminal=True, width=120, color_system=None))
+    run = FakeRun([{}, {}])
+    run.step, run.epoch = 6, 1
+    progress.on_train_begin(run)
+    progress.on_step_end(run, 7, {"loss": 0.5})
+    progress.close()
+    assert "epoch 2/2" in text.getvalue()
+    assert "3/4" in text.getvalue()
+
+
 def test_progress_gives_the_terminal_back_after_an_error() -> None:
     class Failing(Callback):
         def on_step_end(self, run: object, step: int, figures: object) -> None:
