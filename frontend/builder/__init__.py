@@ -57,6 +57,17 @@ from .elementwise import (
     swish,
     tanh,
 )
+from .initialisers import (
+    Identity,
+    Orthogonal,
+    VarianceScaling,
+    glorot_normal,
+    glorot_uniform,
+    he_normal,
+    he_uniform,
+    lecun_normal,
+    lecun_uniform,
+)
 from .movement import broadcast, concat, crop, flatten, pad, reshape, split, transpose
 from .network import Network, graph, network
 from .normalization import batch_norm, group_norm, instance_norm, layer_norm
@@ -72,13 +83,19 @@ from .tensor import (
     scope,
 )
 from .weighted import conv, conv_transpose, embedding, linear
-from .weights import Uniform
+from .weights import Filled, Initialiser, Normal, Uniform, truncated_normal
 
 __all__ = [
+    "Filled",
+    "Identity",
+    "Initialiser",
     "Network",
+    "Normal",
+    "Orthogonal",
     "Parameter",
     "Tensor",
     "Uniform",
+    "VarianceScaling",
     "abs",
     "add",
     "argmax",
@@ -104,16 +121,22 @@ __all__ = [
     "flatten",
     "gelu",
     "global_average_pool",
+    "glorot_normal",
+    "glorot_uniform",
     "graph",
     "greater",
     "greater_equal",
     "group_norm",
     "gru",
     "hard_swish",
+    "he_normal",
+    "he_uniform",
     "input",
     "instance_norm",
     "layer_norm",
     "leaky_relu",
+    "lecun_normal",
+    "lecun_uniform",
     "less",
     "less_equal",
     "linear",
@@ -149,6 +172,7 @@ __all__ = [
     "swish",
     "tanh",
     "transpose",
+    "truncated_normal",
     "upsample",
     "where",
 ]

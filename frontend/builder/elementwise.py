@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from ...ir import ops
 from .tensor import Layer, Number, Tensor, constant
-from .weights import Uniform
+from .weights import Filled, Uniform
 
 
 def relu(x: Tensor, *, name: str | None = None) -> Tensor:
@@ -39,7 +39,8 @@ def prelu(x: Tensor, *, shared: bool = False, name: str | None = None) -> Tensor
     if x.rank < 2:
         raise layer.error(f"data must be (batch, channels, ...), found {x.type}")
     shape = (1,) if shared else (x.shape[1], *(1 for _ in range(x.rank - 2)))
-    return layer.apply(ops.PRelu(), x, layer.parameter("weight", shape, Uniform(0.1, 0.4)))
+    slope = layer.parameter("weight", shape, Uniform(0.1, 0.4), standard=Filled(0.25))
+    return layer.apply(ops.PRelu(), x, slope)
 
 
 def gelu(x: Tensor, approximate: str = "none", *, name: str | None = None) -> Tensor:

@@ -11,6 +11,9 @@ from ...errors import LayerError
 from ...ir import Array, Graph, Node, Value, ops, type_of
 from .tensor import Constant, Input, Layer, Origin, Parameter, Step, Tensor
 
+SCHEMES = ("noticed", "training")
+"""Names of what parameters may hold at first."""
+
 
 @dataclass(frozen=True)
 class Network:
@@ -60,9 +63,26 @@ class Network:
         """Floating point operations of one run; a multiplication with an addition counts two."""
         return sum(s.op.flops(*(x.type for x in s.inputs)) for s in self._steps)
 
-    def initial(self, seed: int = 0) -> dict[str, Array]:
-        """Return what every parameter holds at first."""
-        return {k: p.initial.draw(seed, k, p.type) for k, p in self.parameters.items()}
+    def initial(self, seed: int = 0, scheme: str = "noticed") -> dict[str, Array]:
+        """Return what every parameter holds at first.
+
+        Args:
+            seed: of what is drawn; a parameter depends on it and on its own name alone.
+            scheme: ``noticed``: numbers of all parameters, biases and statistics of norms
+                included, are drawn so that leaving one out changes results, which keep their
+                size. ``training``: as one begins to train: He et al. for convolutions, Glorot
+                et al. for linear layers, 0 for biases, 1 and 0 for scales and shifts of norms,
+                0 and 1 for their means and variances.
+
+        Raises:
+            LayerError: there is no such scheme.
+        """
+        if scheme not in SCHEMES:
+            raise LayerError(f"scheme={scheme!r} must be one of {', '.join(SCHEMES)}")
+        first = {
+            k: p.standard if scheme == "training" else p.initial for k, p in self.parameters.items()
+        }
+        return {k: i.draw(seed, k, self.parameters[k].type) for k, i in first.items()}
 
     def graph(self, seed: int = 0, weights: Mapping[str, Array] | None = None) -> Graph:
         """Return the canonical graph of the network.

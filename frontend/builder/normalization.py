@@ -7,16 +7,12 @@ import math
 
 from ...ir import ops
 from .tensor import Layer, Tensor
-from .weights import Uniform, around
+from .weights import Filled, Uniform, around
 
 _BIAS = around(0.0, 0.2)
 _MEAN = around(0.0, 0.2)
 _VARIANCE = Uniform(0.6, 1.7)
 """``1 / variance`` times the square of a scale is 1 on average: signals keep their size."""
-
-
-def _scale(gain: float) -> Uniform:
-    return Uniform(0.75 * gain, 1.25 * gain)
 
 
 def batch_norm(
@@ -41,10 +37,10 @@ def batch_norm(
     return layer.apply(
         ops.BatchNorm(epsilon),
         x,
-        layer.parameter("scale", shape, _scale(gain)),
-        layer.parameter("bias", shape, _BIAS),
-        layer.parameter("mean", shape, _MEAN, trainable=False),
-        layer.parameter("variance", shape, _VARIANCE, trainable=False),
+        _scaled(layer, shape, gain),
+        _bias(layer, shape),
+        layer.parameter("mean", shape, _MEAN, trainable=False, standard=Filled(0.0)),
+        layer.parameter("variance", shape, _VARIANCE, trainable=False, standard=Filled(1.0)),
     )
 
 
@@ -72,7 +68,7 @@ def instance_norm(
     shape = (_channels(layer, x),)
     _check_many(layer, x, math.prod(x.shape[2:]))
     if affine:
-        scale, bias = layer.parameter("scale", shape, _scale(gain)), _bias(layer, shape)
+        scale, bias = _scaled(layer, shape, gain), _bias(layer, shape)
     else:
         scale, bias = layer.filled(1, shape), layer.filled(0, shape)
     return layer.apply(ops.InstanceNorm(epsilon), x, scale, bias)
@@ -98,7 +94,7 @@ def group_norm(
     if groups < 1 or shape[0] % groups:
         raise layer.error(f"groups={groups} must divide the channels of {x.type}")
     _check_many(layer, x, math.prod(x.shape[1:]) // groups)
-    scale, bias = layer.parameter("scale", shape, _scale(gain)), _bias(layer, shape)
+    scale, bias = _scaled(layer, shape, gain), _bias(layer, shape)
     return layer.apply(ops.GroupNorm(groups, epsilon), x, scale, bias)
 
 
@@ -117,12 +113,17 @@ def layer_norm(
     if not x.rank:
         raise layer.error(f"data must have an axis, found {x.type}")
     shape = x.shape[-1:]
-    scale, bias = layer.parameter("scale", shape, _scale(gain)), _bias(layer, shape)
+    scale, bias = _scaled(layer, shape, gain), _bias(layer, shape)
     return layer.apply(ops.LayerNorm(-1, epsilon), x, scale, bias)
 
 
+def _scaled(layer: Layer, shape: tuple[int, ...], gain: float) -> Tensor:
+    initial = Uniform(0.75 * gain, 1.25 * gain)
+    return layer.parameter("scale", shape, initial, standard=Filled(1.0))
+
+
 def _bias(layer: Layer, shape: tuple[int, ...]) -> Tensor:
-    return layer.parameter("bias", shape, _BIAS)
+    return layer.parameter("bias", shape, _BIAS, standard=Filled(0.0))
 
 
 def _channels(layer: Layer, x: Tensor) -> int:

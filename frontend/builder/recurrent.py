@@ -9,7 +9,7 @@ from ...ir import ops
 from ...ir.ops.recurrent import Recurrent
 from .movement import concat
 from .tensor import Layer, Tensor
-from .weights import around
+from .weights import Uniform, around
 
 
 def lstm(
@@ -79,9 +79,14 @@ def _direction(
     layer: Layer, op: Recurrent, x: Tensor, units: int, prefix: str
 ) -> tuple[Tensor, Tensor]:
     rows, spread = op.gates * units, math.sqrt(3 / units)
-    weight = layer.parameter(f"{prefix}weight", (rows, x.shape[2]), around(0.0, spread))
-    recurrent = layer.parameter(f"{prefix}recurrent", (rows, units), around(0.0, spread))
-    bias = layer.parameter(f"{prefix}bias", (2 * rows,), around(0.0, 0.1))
+    initial, standard = around(0.0, spread), around(0.0, math.sqrt(1 / units))
+
+    def parameter(role: str, shape: tuple[int, ...], first: Uniform = initial) -> Tensor:
+        return layer.parameter(f"{prefix}{role}", shape, first, standard=standard)
+
+    weight = parameter("weight", (rows, x.shape[2]))
+    recurrent = parameter("recurrent", (rows, units))
+    bias = parameter("bias", (2 * rows,), around(0.0, 0.1))
     zeros = layer.filled(0, (x.shape[1], units))
     y, last, *_ = layer.multi(op, x, weight, recurrent, bias, *[zeros] * op.states)
     return y, last

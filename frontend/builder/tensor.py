@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 from ...errors import LayerError, OpError
 from ...ir import Array, Op, TensorType, numpy_dtype, ops
 from ...ir.ops.shape import Movement
-from .weights import Uniform
+from .weights import Initialiser
 
 _serial = itertools.count()
 _scope: ContextVar[str] = ContextVar("scope", default="")
@@ -130,11 +130,25 @@ class Layer:
         return LayerError(f"{self}: {message}")
 
     def parameter(
-        self, role: str, shape: Sequence[int], initial: Uniform, trainable: bool = True
+        self,
+        role: str,
+        shape: Sequence[int],
+        initial: Initialiser,
+        trainable: bool = True,
+        standard: Initialiser | None = None,
     ) -> Tensor:
-        """Return a new float32 parameter, called ``role`` within the layer."""
+        """Return a new float32 parameter, called ``role`` within the layer.
+
+        Args:
+            role: its name.
+            shape: its sizes.
+            initial: what it holds at first.
+            trainable: whether a gradient changes it.
+            standard: what it holds before training, if that is something else.
+        """
         type = TensorType("float32", tuple(shape))
-        return Tensor(type, Parameter(self, role, type, initial, trainable))
+        first = Parameter(self, role, type, initial, standard or initial, trainable)
+        return Tensor(type, first)
 
     def filled(self, number: float, shape: Sequence[int]) -> Tensor:
         """Return float32 numbers that no training changes, such as a state at the beginning."""
@@ -189,14 +203,16 @@ class Parameter:
         layer: the layer it belongs to.
         role: its name within the layer; empty for a parameter that is a layer by itself.
         type: its shape; float32.
-        initial: what it holds at first.
+        initial: what it holds at first, drawn so that leaving it out is noticed.
+        standard: what it holds before training.
         trainable: whether a gradient changes it; a normalisation's statistics are no such.
     """
 
     layer: Layer
     role: str
     type: TensorType
-    initial: Uniform
+    initial: Initialiser
+    standard: Initialiser
     trainable: bool
 
 
@@ -249,9 +265,18 @@ def input(name: str, shape: Sequence[int], dtype: str = "float32") -> Tensor:
     return Tensor(TensorType(dtype, tuple(shape)), Input(name))
 
 
-def parameter(name: str, shape: Sequence[int], initial: Uniform) -> Tensor:
-    """Return a trainable float32 parameter that belongs to no layer, such as a class token."""
-    return Layer.begin("parameter", name).parameter("", shape, initial)
+def parameter(
+    name: str, shape: Sequence[int], initial: Initialiser, standard: Initialiser | None = None
+) -> Tensor:
+    """Return a trainable float32 parameter that belongs to no layer, such as a class token.
+
+    Args:
+        name: of the parameter.
+        shape: its sizes.
+        initial: what it holds at first.
+        standard: what it holds before training, if that is something else.
+    """
+    return Layer.begin("parameter", name).parameter("", shape, initial, standard=standard)
 
 
 @contextmanager

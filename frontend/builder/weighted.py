@@ -9,8 +9,9 @@ from typing import TypeAlias
 
 from ...ir import ops
 from ...ir.types import INTEGERS
+from .initialisers import glorot_uniform, he_normal
 from .tensor import Layer, Tensor, gain_for, sizes, spatial_rank
-from .weights import around, scaled
+from .weights import Fans, Filled, Initialiser, Normal, around, scaled
 
 Sizes: TypeAlias = "int | Sequence[int]"
 
@@ -27,6 +28,7 @@ def conv(  # noqa: PLR0913 - a convolution has this many attributes
     dilation: Sizes = 1,
     groups: int = 1,
     bias: bool = True,
+    initial: Initialiser | None = None,
     name: str | None = None,
 ) -> Tensor:
     """Return the convolution of ``x`` in as many dimensions as it has spatial axes.
@@ -42,6 +44,7 @@ def conv(  # noqa: PLR0913 - a convolution has this many attributes
         dilation: distance between the elements of a window.
         groups: independent convolutions that the channels are split into.
         bias: whether a number is added per channel.
+        initial: what the weight holds at first; before training by default as He et al.
         name: of the layer.
 
     Raises:
@@ -60,12 +63,14 @@ def conv(  # noqa: PLR0913 - a convolution has this many attributes
     per_group = _per_group(layer, x.shape[1], channels, groups)
     fan_in = per_group * math.prod(window)
     shape = (channels, per_group, *window)
-    weight = layer.parameter("weight", shape, scaled(fan_in, gain_for(x)))
+    fans = Fans(fan_in, channels // groups * math.prod(window))
+    noticed = scaled(fan_in, gain_for(x))
+    weight = _weight(layer, shape, fans, initial, (noticed, he_normal()))
     op = ops.Conv(steps, pads, pads, spread, (1,) * rank, groups)
     return _biased(layer, layer.apply(op, x, weight), bias)
 
 
-def conv_transpose(
+def conv_transpose(  # noqa: PLR0913 - a convolution has this many attributes
     x: Tensor,
     channels: int,
     kernel: Sizes,
@@ -74,6 +79,7 @@ def conv_transpose(
     padding: Sizes = 0,
     output_padding: Sizes = 0,
     bias: bool = True,
+    initial: Initialiser | None = None,
     name: str | None = None,
 ) -> Tensor:
     """Return the transposed convolution, which enlarges ``x`` by ``stride``.
@@ -88,6 +94,7 @@ def conv_transpose(
         padding: elements cut off on either side.
         output_padding: elements cut off less at the end.
         bias: whether a number is added per channel.
+        initial: what the weight holds at first; before training by default as He et al.
         name: of the layer.
 
     Raises:
@@ -105,13 +112,22 @@ def conv_transpose(
     # Each element of the result is reached by this many windows on average.
     fan_in = max(1, x.shape[1] * math.prod(window) // math.prod(steps))
     shape = (x.shape[1], channels, *window)
-    weight = layer.parameter("weight", shape, scaled(fan_in, gain_for(x)))
+    fans = Fans(fan_in, channels * math.prod(window))
+    noticed = scaled(fan_in, gain_for(x))
+    weight = _weight(layer, shape, fans, initial, (noticed, he_normal()))
     high = tuple(p - e for p, e in zip(low, extra, strict=True))
     op = ops.ConvTranspose(steps, low, high, (1,) * rank)
     return _biased(layer, layer.apply(op, x, weight), bias)
 
 
-def linear(x: Tensor, features: int, *, bias: bool = True, name: str | None = None) -> Tensor:
+def linear(
+    x: Tensor,
+    features: int,
+    *,
+    bias: bool = True,
+    initial: Initialiser | None = None,
+    name: str | None = None,
+) -> Tensor:
     """Return ``x w + b`` over the last axis.
 
     Parameters: ``weight`` (inputs, features), the transpose of what PyTorch keeps, and
@@ -121,6 +137,7 @@ def linear(x: Tensor, features: int, *, bias: bool = True, name: str | None = No
         x: data (..., inputs) of two axes or more.
         features: size of the last axis of the result.
         bias: whether a vector is added.
+        initial: what the weight holds at first; before training by default as Glorot et al.
         name: of the layer.
 
     Raises:
@@ -130,12 +147,20 @@ def linear(x: Tensor, features: int, *, bias: bool = True, name: str | None = No
     if x.rank < 2:
         raise layer.error(f"data must have two axes or more, found {x.type}")
     count = x.shape[-1]
-    weight = layer.parameter("weight", (count, features), scaled(count, gain_for(x)))
+    fans, first = Fans(count, features), (scaled(count, gain_for(x)), glorot_uniform())
+    weight = _weight(layer, (count, features), fans, initial, first)
     y = layer.apply(ops.MatMul(), x, weight)
-    return layer.apply(ops.Add(), y, layer.parameter("bias", (features,), _BIAS)) if bias else y
+    return layer.apply(ops.Add(), y, _bias(layer, (features,))) if bias else y
 
 
-def embedding(x: Tensor, entries: int, features: int, *, name: str | None = None) -> Tensor:
+def embedding(
+    x: Tensor,
+    entries: int,
+    features: int,
+    *,
+    initial: Initialiser | None = None,
+    name: str | None = None,
+) -> Tensor:
     """Return the rows of a table at the positions ``x``.
 
     Parameter: ``weight`` (entries, features).
@@ -144,6 +169,8 @@ def embedding(x: Tensor, entries: int, features: int, *, name: str | None = None
         x: integers (...) below ``entries``.
         entries: rows of the table.
         features: their length, the last axis of the result.
+        initial: what the table holds at first; before training by default normal numbers of
+            deviation 0.02.
         name: of the layer.
 
     Raises:
@@ -152,8 +179,23 @@ def embedding(x: Tensor, entries: int, features: int, *, name: str | None = None
     layer = Layer.begin("embedding", name)
     if x.dtype not in INTEGERS:
         raise layer.error(f"positions must be integers, found {x.type}")
-    table = layer.parameter("weight", (entries, features), around(0.0, 1.0))
+    fans, first = Fans(entries, features), (around(0.0, 1.0), Normal(0.0, 0.02))
+    table = _weight(layer, (entries, features), fans, initial, first)
     return layer.apply(ops.Gather(0), table, x)
+
+
+def _weight(
+    layer: Layer,
+    shape: Sequence[int],
+    fans: Fans,
+    given: Initialiser | None,
+    default: tuple[Initialiser, Initialiser],
+) -> Tensor:
+    """Return the weight, which holds what is ``given``, by default one of two things at first."""
+    if given is not None:
+        return layer.parameter("weight", shape, given.fitted(fans))
+    initial, standard = default
+    return layer.parameter("weight", shape, initial, standard=standard.fitted(fans))
 
 
 def _per_group(layer: Layer, inputs: int, channels: int, groups: int) -> int:
@@ -182,4 +224,8 @@ def _biased(layer: Layer, y: Tensor, bias: bool) -> Tensor:
     if not bias:
         return y
     shape = (y.shape[1], *(1 for _ in range(y.rank - 2)))
-    return layer.apply(ops.Add(), y, layer.parameter("bias", shape, _BIAS))
+    return layer.apply(ops.Add(), y, _bias(layer, shape))
+
+
+def _bias(layer: Layer, shape: Sequence[int]) -> Tensor:
+    return layer.parameter("bias", shape, _BIAS, standard=Filled(0.0))

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from .. import builder as nn
-from ..builder import Network, Tensor, Uniform
+from ..builder import Network, Normal, Tensor, Uniform
 from .sizes import check_multiple
 
 _HEAD, _POSITIONS, _TYPES = 64, 512, 2
@@ -50,7 +50,9 @@ def bert_base(
 def _embedded(words: Tensor, types: Tensor, width: int, vocabulary: int) -> Tensor:
     y = nn.embedding(words, vocabulary, width, name="word_embeddings")
     y = y + nn.embedding(types, _TYPES, width, name="token_type_embeddings")
-    table = nn.parameter("position_embeddings.weight", (_POSITIONS, width), Uniform(-1, 1))
+    table = nn.parameter(
+        "position_embeddings.weight", (_POSITIONS, width), Uniform(-1, 1), Normal(0.0, 0.02)
+    )
     y = y + nn.crop(table, 0, 0, words.shape[1])
     return nn.dropout(nn.layer_norm(y, epsilon=1e-12, name="LayerNorm"), 0.1)
 

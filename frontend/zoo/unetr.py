@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from .. import builder as nn
-from ..builder import Network, Tensor, Uniform
+from ..builder import Network, Normal, Tensor, Uniform
 from .sizes import check_multiple
 from .vit import HEAD, PATCH, tokens
 
@@ -60,7 +60,9 @@ def _transformer(x: Tensor, hidden: int) -> list[Tensor]:
     with nn.scope("patch_embedding"):
         patches = nn.conv(x, hidden, PATCH, stride=PATCH, name="patch_embeddings")
         y = tokens(patches)
-        y = y + nn.parameter("position_embeddings", (1, *y.shape[1:]), Uniform(-1, 1))
+        y = y + nn.parameter(
+            "position_embeddings", (1, *y.shape[1:]), Uniform(-1, 1), Normal(0.0, 0.02)
+        )
     found = []
     for number in range(_LAYERS):
         with nn.scope("blocks"), nn.scope(number):

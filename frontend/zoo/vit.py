@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from .. import builder as nn
-from ..builder import Network, Tensor, Uniform
+from ..builder import Network, Normal, Tensor, Uniform
 from .sizes import check_multiple
 
 PATCH, HEAD = 16, 64
@@ -36,10 +36,10 @@ def vit_b16(
     check_multiple("vit_b16", width, HEAD, "width")
     x = nn.input("image", (batch, channels, size, size))
     y = tokens(nn.conv(x, width, PATCH, stride=PATCH, name="conv_proj"))
-    first = nn.parameter("class_token", (1, 1, width), Uniform(-1, 1))
+    first = nn.parameter("class_token", (1, 1, width), Uniform(-1, 1), Normal(0.0, 0.02))
     y = nn.concat((nn.broadcast(first, (batch, 1, width)), y))
     with nn.scope("encoder"):
-        y = y + nn.parameter("pos_embedding", (1, *y.shape[1:]), Uniform(-1, 1))
+        y = y + nn.parameter("pos_embedding", (1, *y.shape[1:]), Uniform(-1, 1), Normal(0.0, 0.02))
         for number in range(layers):
             with nn.scope("layers"), nn.scope(f"encoder_layer_{number}"):
                 y = _layer(y)
