@@ -12,9 +12,10 @@ import heapq
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from ..ir import Graph, Kind, Node, Op, TensorType, Type, ops
+from ..ir import Graph, Kind, Node, Op, TensorType, Type, Value, ops
 from .kernel_body import is_inline, kernel_body
 from .reading import REPEATED, Reads, operand_reads, size_of
+from .recomputing import Recomputing
 from .regions import map_node_regions
 from .registry import graph_pass
 
@@ -101,8 +102,15 @@ class _Fusion:
                 if v in self.index:
                     self.readers.setdefault(self.index[v], set()).add(k)
 
-        # Ascending, because what may join a group depends on this of earlier nodes.
         self.epilogues: set[int] = set()
+        self.recomputing = Recomputing(
+            graph.nodes,
+            self.index,
+            self.readers,
+            lambda k: not self.compilable[k] or k in self.epilogues,
+            graph.outputs,
+        )
+        # Ascending, because what may join a group depends on this of earlier nodes.
         for k, node in enumerate(graph.nodes):
             if self.compilable[k] and node.op.kind in (Kind.ELEMENTWISE, Kind.INJECTIVE):
                 self.epilogues |= {k} if self.grow(k).anchor is not None else set()
@@ -143,15 +151,20 @@ class _Fusion:
             group.anchor = sink
         queue = [-k for k in self.producers(sink)]
         heapq.heapify(queue)
-        seen = set(queue)
+        seen, again, declined = set(queue), set[int](), list[int]()
         while queue:
             k = -heapq.heappop(queue)
-            if not self.join(group, k):
-                continue
-            for p in self.producers(k):
-                if -p not in seen:
-                    seen.add(-p)
-                    heapq.heappush(queue, -p)
+            if self.join(group, k):
+                for p in self.producers(k):
+                    if -p not in seen:
+                        seen.add(-p)
+                        heapq.heappush(queue, -p)
+            else:
+                declined.append(k)
+            if not queue:
+                # What the group reads by now may be all that one of these is made of.
+                queue = sorted({-k for k in declined if self.recomputes(group, k)} - again)
+                again.update(queue)
         return group
 
     def producers(self, k: int) -> Iterator[int]:
@@ -170,7 +183,7 @@ class _Fusion:
         inside = self.readers[k] & group.reads.keys()
         escapes = any(v in self.graph.outputs for v in node.outputs)
         shared = escapes or inside != self.readers[k] or not inside.isdisjoint(group.copies)
-        if shared and not isinstance(node.op, _COPIED):
+        if shared and not isinstance(node.op, _COPIED) and not self.recomputes(group, k):
             return False
         reads = self.reads(group, k)
         if not self.joins(group, k, reads):
@@ -184,6 +197,13 @@ class _Fusion:
         if node.op.kind is Kind.REDUCTION:
             group.anchor = k
         return True
+
+    def recomputes(self, group: _Group, k: int) -> bool:
+        """Whether the group computes node ``k``, which others read too, instead of loading it."""
+        if self.recomputing.everywhere(k) or self.recomputing.within(k, group.reads):
+            return True
+        leaves = self.recomputing.leaves(k)
+        return leaves is not None and leaves <= self.operand_values(group, k)
 
     def reads(self, group: _Group, k: int) -> Reads:
         """How the group reads the result of node ``k``, over all its readers inside."""
@@ -225,9 +245,14 @@ class _Fusion:
         return isinstance(type, TensorType) and type.rank >= 3 and len(set(node.inputs)) > 1
 
     def operands(self, group: _Group) -> int:
+        read = self.operand_values(group)
+        return sum(not is_inline(self.graph.parameters.get(v.name)) for v in read)
+
+    def operand_values(self, group: _Group, but: int | None = None) -> set[Value]:
+        """What the group reads, apart from the results of one node."""
         inside = {v for k in group.reads for v in self.nodes[k].outputs}
         read = {v for k in group.reads for v in self.nodes[k].inputs} - inside
-        return sum(not is_inline(self.graph.parameters.get(v.name)) for v in read)
+        return read - set(self.nodes[but].outputs) if but is not None else read
 
     def fused(self, group: _Group) -> Node:
         sink = self.nodes[group.sink]

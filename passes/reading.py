@@ -20,7 +20,11 @@ serves both; the empty path is the order of the result itself, row-major positio
 Reads: TypeAlias = dict[Path, int]
 """Number of elements read, by path."""
 
-_ONCE = (Reduction, ArgExtreme)  # reductions that read every element of their operand once
+_ONCE = (
+    Reduction,
+    ArgExtreme,
+    ops.SlabSums,
+)  # reductions that read every element of their operand once
 REPEATED = "repeated"
 """Entry of a path through an op that reads elements of its operand more than once."""
 
@@ -55,7 +59,9 @@ def _step(user: Node, position: int) -> Path | None:
     operand, result = dims_of(user.inputs[position]), dims_of(user.outputs[0])
     moved = user.op.kind is not Kind.ELEMENTWISE and not isinstance(user.op, ops.BroadcastTo)
     if moved and not keeps_order(user):
-        return ((user.op, position, operand, result),)
+        # Sums read all their operands at one place, so that what two of them need is one value.
+        number = 0 if isinstance(user.op, ops.SlabSums) else position
+        return ((user.op, number, operand, result),)
     if math.prod(operand) == math.prod(result):
         return None
     return (("broadcast", operand, result),)

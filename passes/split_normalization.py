@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: MIT
-"""Splits normalisations by a sample's own statistics into the statistics and their use."""
+"""Splits normalisations by the data's own statistics into the statistics and their use."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from ..ir import Graph, Node, TensorType, Value, ops
+from ..ir.ops.normalization import OwnStatistics
+from ..ir.ops.shape import slice_along
 from .registry import graph_pass
 from .rewriting import Scope, rewrite, rewrite_graph
 
@@ -14,39 +16,62 @@ Wanted = Callable[[TensorType], bool]
 
 @graph_pass("split-normalization", requires=("ssa", "typed"), ensures=("ssa", "typed"))
 def split_normalization(graph: Graph, *, wanted: Wanted | bool = False) -> Graph:
-    """Replace instance and group norms by the moments of slabs and a normalisation by them.
+    """Replace batch norms in training, instance and group norms by statistics and their use.
 
     The two are a pass over memory each, and threads share either by position; as one kernel,
-    threads would have to wait for the statistics in its middle. Equal up to rounding.
+    threads would have to wait for the statistics in its middle. Where gradients need the
+    statistics as well, the use is elementwise ops by which readers compute the result again
+    instead of loading it; else it is one op. Equal up to rounding.
 
     Args:
         graph: any typed graph.
         wanted: whether the target has kernels for the two on data of a type, or on any.
     """
-    if wanted is False:
+    measured = {n.inputs[0] for n in graph.nodes if isinstance(n.op, ops.SlabMoments)}
+    if wanted is False and not measured:
         return graph
 
-    @rewrite(ops.InstanceNorm)
-    def instance_norm(scope: Scope, node: Node) -> Value | None:
-        assert isinstance(node.op, ops.InstanceNorm)
-        return _split(scope, node, None, node.op.epsilon)
+    def is_wanted(node: Node) -> bool:
+        type = node.inputs[0].type
+        if not isinstance(node.op, OwnStatistics) or not isinstance(type, TensorType):
+            return False
+        if not node.op.normalisation(type).fits(*(v.type for v in node.inputs[:2])):
+            return False
+        if node.inputs[1].type != node.inputs[2].type:
+            return False
+        if isinstance(wanted, bool):
+            return wanted or node.inputs[0] in measured
+        return node.inputs[0] in measured or wanted(type)
 
-    @rewrite(ops.GroupNorm)
-    def group_norm(scope: Scope, node: Node) -> Value | None:
-        assert isinstance(node.op, ops.GroupNorm)
-        return _split(scope, node, node.op.groups, node.op.epsilon)
+    @rewrite(ops.BatchNormTraining)
+    def batch_norm(scope: Scope, node: Node) -> tuple[Value, ...] | None:
+        if not is_wanted(node):
+            return None
+        op, (x, scale, bias, *running) = node.op, node.inputs
+        assert isinstance(op, ops.BatchNormTraining)
+        assert isinstance(x.type, TensorType)
+        method = op.normalisation(x.type)
+        current = method.statistics(scope, x)
+        y = method.forward(scope, current, x, scale, bias)
+        rows = (
+            scope(ops.Reshape(x.type.dims[1:2]), slice_along(scope, current, 1, k, k + 1))
+            for k in (0, 1)
+        )
+        blended = (op.blend(scope, old, new) for old, new in zip(running, rows, strict=True))
+        return (y, *blended)
 
-    def _split(scope: Scope, node: Node, groups: int | None, epsilon: float) -> Value | None:
-        x, scale, bias = node.inputs
-        type = x.type
-        if not isinstance(type, TensorType) or not type.is_static or type.rank < 3:
+    @rewrite(ops.InstanceNorm, ops.GroupNorm)
+    def sample_norm(scope: Scope, node: Node) -> Value | None:
+        if not is_wanted(node):
             return None
-        if wanted is not True and not wanted(type):
-            return None
-        if {scale.type, bias.type} != {TensorType(type.dtype, type.dims[1:2])}:
-            return None
+        op, (x, scale, bias) = node.op, node.inputs
+        assert isinstance(op, OwnStatistics)
+        assert isinstance(x.type, TensorType)
+        method = op.normalisation(x.type)
+        if x in measured:
+            return method.forward(scope, method.statistics(scope, x), x, scale, bias)
         moments = scope(ops.SlabMoments(), x)
-        op = ops.NormaliseByMoments(type.dims[1] if groups is None else groups, epsilon)
-        return scope(op, x, moments, scale, bias)
+        normalised = ops.NormaliseByMoments(method.groups, method.epsilon)
+        return scope(normalised, x, moments, scale, bias)
 
-    return rewrite_graph(graph, (instance_norm, group_norm))
+    return rewrite_graph(graph, (batch_norm, sample_norm))

@@ -86,7 +86,7 @@ class Target(ABC):
 
     def keeps(self, op: Op, *types: Type) -> bool:
         """Whether a composite of operands of these types is best left whole."""
-        from ...ir.ops import BlockOp, NormaliseByMoments, SlabMoments
+        from ...ir.ops import BlockOp, NormaliseByMoments, PooledMoments, SlabMoments, SlabSums
         from ..templates.blocks import in_one_pass
         from ..templates.rows import keeps
 
@@ -96,6 +96,8 @@ class Target(ABC):
             return isinstance(types[0], TensorType) and self.normalises(types[0])
         if isinstance(op, BlockOp):
             return in_one_pass(op, types, self.unit)
+        if isinstance(op, PooledMoments | SlabSums):
+            return isinstance(types[0], TensorType) and types[0].dtype == "float32"
         return keeps(op, types, self.unit)
 
     def normalises(self, type: TensorType) -> bool:

@@ -12,12 +12,14 @@ from .averaging import averaging
 from .base import Plan, Template, VectorUnit, Written
 from .batched_product import batched_product
 from .blocks import block_kernel
+from .channel_sums import channel_sums
 from .depthwise import depthwise_convolution
 from .direct import direct_convolution
 from .moments import moments
 from .narrow import narrow_convolution
 from .normalise import normalise
 from .planar import planar_convolution
+from .pooled_moments import pooled_moments
 from .pooling import pooling
 from .product import product
 from .resampling import resampling
@@ -42,6 +44,8 @@ TEMPLATES: tuple[Template, ...] = (
     product,
     batched_product,
     moments,
+    pooled_moments,
+    channel_sums,
     normalise,
     block_kernel,
     row_kernel,

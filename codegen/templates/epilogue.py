@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -148,23 +148,79 @@ class Epilogue:
 
     def _value(self, anchor: Expr, indices: Sequence[Expr]) -> Expr:
         context = _Registers()
-        env: dict[Value, Tensor] = {}
-        body = self.group.body
-        for value, (view, buffer) in self._operands.items():
-            env[value] = _operand(context, value, view, buffer)
-        for name, array in body.parameters.items():
-            env[Value(name, type_of(array))] = _constant(context, array)
-        anchor_value = self.group.anchor.output
-        env[anchor_value] = context.lazy(dims(anchor_value), "float32", lambda *_: anchor)
-        uses = body.uses()
-        for node in body.nodes:
-            if node is self.group.anchor or not all(v in env for v in node.inputs):
-                continue
-            types = [v.type for v in node.outputs if isinstance(v.type, TensorType)]
-            results = lowering_of(node.op)(context, node.op, [env[v] for v in node.inputs], types)
-            for value, tensor in zip(node.outputs, results, strict=True):
-                env[value] = context.shared(tensor) if uses[value] > 1 else tensor
+        own = self.group.anchor.output
+        known = {own: context.lazy(dims(own), "float32", lambda *_: anchor)}
+        env = _lowered(context, self.group.body, self._operands, known)
         return context.scoped(lambda: env[self.group.result](*indices))
+
+
+class Prologue:
+    """Emits the elementwise part of a group that comes before its anchor.
+
+    Args:
+        body: the group.
+        anchor: what reads the elementwise part; nothing follows it.
+        views: of the group's operands.
+        buffers: likewise.
+    """
+
+    def __init__(
+        self, body: Graph, anchor: Node, views: Sequence[View], buffers: Sequence[Buffer]
+    ) -> None:
+        self.body = body
+        self.anchor = anchor
+        pairs = zip(views, buffers, strict=False)
+        self._operands = dict(zip(body.inputs, pairs, strict=False))
+
+    def element(self, number: int, indices: Sequence[Expr]) -> Expr:
+        """Return an element of an operand of the anchor."""
+        context = _Registers()
+        env = _lowered(context, self.body, self._operands, {}, self.anchor)
+        return context.scoped(lambda: env[self.anchor.inputs[number]](*indices))
+
+
+def is_prologue(body: Graph, anchor: Node) -> bool:
+    """Whether a group is an anchor whose operands are elementwise in float32 and truth values."""
+    others = [n for n in body.nodes if n is not anchor]
+    values = {*body.inputs, *(v for n in body.nodes for v in n.outputs)}
+    return (
+        body.outputs == anchor.outputs
+        and all(_is_pointwise(n) for n in others)
+        and {dtype(v) for v in values} <= {"float32", "bool"}
+        and {dtype(v) for v in anchor.inputs} == {"float32"}
+    )
+
+
+def _lowered(
+    context: Context,
+    body: Graph,
+    operands: Mapping[Value, tuple[View, Buffer]],
+    known: Mapping[Value, Tensor],
+    last: Node | None = None,
+) -> dict[Value, Tensor]:
+    """Return what the values of a group are, as far as they follow from what is known.
+
+    Args:
+        context: of the kernel.
+        body: the group.
+        operands: how its operands lie.
+        known: values computed by other means.
+        last: a node that is not lowered, nor what reads it.
+    """
+    env = dict(known)
+    for value, (view, buffer) in operands.items():
+        env[value] = _operand(context, value, view, buffer)
+    for name, array in body.parameters.items():
+        env[Value(name, type_of(array))] = _constant(context, array)
+    uses = body.uses()
+    for node in body.nodes:
+        if node is last or node.outputs[0] in known or not all(v in env for v in node.inputs):
+            continue
+        types = [v.type for v in node.outputs if isinstance(v.type, TensorType)]
+        results = lowering_of(node.op)(context, node.op, [env[v] for v in node.inputs], types)
+        for value, tensor in zip(node.outputs, results, strict=True):
+            env[value] = context.shared(tensor) if uses[value] > 1 else tensor
+    return env
 
 
 def _operand(context: Context, value: Value, view: View, buffer: Buffer) -> Tensor:

@@ -70,7 +70,7 @@ class _Writer:
         self.view, self.result = views
         self.batch, self.channels, *spatial = shape
         self.slabs = slabs_of(shape)
-        self.spatial = spatial if self.slabs == 1 else spatial[1:]
+        self.spatial = [spatial[0] // self.slabs, *spatial[1:]]
 
     def write(self) -> None:
         """Give each thread a part of the slabs."""
@@ -133,7 +133,8 @@ class _Writer:
         return totals
 
     def _load(self, n: Expr, slab: Expr, channel: Expr, at: Sequence[Expr], width: int) -> Expr:
-        place = [*at] if self.slabs == 1 else [slab, *at]
+        lines, *rest = at
+        place = [slab * self.spatial[0] + lines, *rest]
         offset = self.view.offset([n, channel, *place])
         return self.emit.load(self.emit.buffers[0], offset, width)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Normalisation by a sample's own statistics in two steps, each a pass over memory."""
+"""Statistics of feature maps slab by slab, and normalisation by them: each a pass over memory."""
 
 from __future__ import annotations
 
@@ -7,27 +7,30 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from ..op import Composite, Types, Values
+from ..op import Composite, Op, Types, Values
 from ..types import TensorType, Type
 from .arithmetic import Add, Mul, Sub
 from .elementary import Rsqrt
 from .elementwise import result_type
 from .normalization import channels
 from .reduction import ReduceMean, ReduceSum
-from .shape import Concat, Reshape, Transpose, expand_axes, slice_along
+from .shape import BroadcastTo, Concat, Reshape, Transpose, expand_axes, slice_along
 
 if TYPE_CHECKING:
     from ..emitter import Emitter
     from ..graph import Value
+
+_POSITIONS = 64
+"""Fewer positions do not make a slab: there would be as many sums as elements to add."""
 
 
 @dataclass(frozen=True)
 class SlabMoments(Composite):
     """Mean and sum of squared deviations of every channel of each sample, slab by slab.
 
-    A slab is one index of the first spatial axis, or all where there is but one spatial axis.
-    Moments of slabs combine to those of the whole (:class:`NormaliseByMoments`); each is
-    exact to rounding because it is centred on the slab's own mean.
+    A slab is a few neighbouring indices of the first spatial axis (:func:`slabs_of`). Moments of
+    slabs combine to those of the whole (:class:`PooledMoments`, :class:`NormaliseByMoments`);
+    each is exact to rounding because it is centred on the slab's own mean.
 
     Shapes: x (N, C, D1, ...). Result: (N, slabs, 2, C).
 
@@ -41,20 +44,100 @@ class SlabMoments(Composite):
     def infer(self, *inputs: Type) -> Types:
         """Return the moments' type."""
         (x,) = self.tensors(inputs, 1)
-        if x.rank < 3 or not x.is_static:
-            raise self.error(f"expected a static (N, C, D1, ...), found {x}")
+        _check_feature_map(self, x)
         return (TensorType(x.dtype, (x.dims[0], slabs_of(x.dims), 2, x.dims[1])),)
 
     def expand(self, emit: Emitter, *inputs: Value) -> Values:
         """Reduce each slab."""
-        (x,) = inputs
-        dims = result_type(x).dims
-        slabs = slabs_of(dims)
-        rows = emit(Reshape((*dims[:2], slabs, math.prod(dims[2:]) // slabs)), x)
+        rows = _in_slabs(emit, inputs[0])
         mean = expand_axes(emit, emit(ReduceMean((3,)), rows), (3,))
         centred = emit(Sub(), rows, mean)
         squares = expand_axes(emit, emit(ReduceSum((3,)), emit(Mul(), centred, centred)), (3,))
         return (emit(Transpose((0, 2, 3, 1)), emit(Concat(3), mean, squares)),)
+
+
+@dataclass(frozen=True)
+class PooledMoments(Composite):
+    """Mean and variance of every channel's group of channels, from moments of slabs.
+
+    ``mean = E[mean_s]``, ``variance = (sum squares_s + n_s (mean_s - mean)**2) / n`` over the
+    slabs and channels of a group, with ``batch`` over those of all samples.
+
+    Shapes: moments (N, slabs, 2, C) as :class:`SlabMoments` gives them. Result: (N, 2, C), with
+        ``batch`` (1, 2, C); channels of a group have equal numbers.
+
+    Attributes:
+        size: positions of a slab.
+        groups: groups of channels; C for a batch or instance norm.
+        batch: whether samples are taken together.
+    """
+
+    name: ClassVar[str] = "pooled_moments"
+    size: int
+    groups: int
+    batch: bool = False
+
+    def infer(self, *inputs: Type) -> Types:
+        """Return the statistics' type."""
+        (moments,) = self.tensors(inputs, 1)
+        if moments.rank != 4 or moments.dims[2] != 2:
+            raise self.error(f"expected moments (N, slabs, 2, C), found {moments}")
+        if self.size < 1 or self.groups < 1 or moments.dims[3] % self.groups:
+            raise self.error(f"size={self.size} and groups={self.groups} do not fit {moments}")
+        samples = 1 if self.batch else moments.dims[0]
+        return (TensorType(moments.dtype, (samples, 2, moments.dims[3])),)
+
+    def expand(self, emit: Emitter, *inputs: Value) -> Values:
+        """Combine the moments of slabs and channels, then repeat them for the channels."""
+        (moments,) = inputs
+        samples, slabs, _, channels = result_type(moments).dims
+        members = channels // self.groups
+        means, squares = (
+            emit(
+                Reshape((samples, slabs, self.groups, members)),
+                slice_along(emit, moments, 2, k, k + 1),
+            )
+            for k in (0, 1)
+        )
+        axes = (0, 1, 3) if self.batch else (1, 3)
+        mean = expand_axes(emit, emit(ReduceMean(axes), means), axes)
+        off = emit(Sub(), means, mean)
+        spread = emit(Mul(), emit(Mul(), off, off), emit.scalar_like(self.size, off))
+        total = emit(ReduceMean(axes), emit(Add(), squares, spread))
+        variance = emit(Mul(), total, emit.scalar_like(1 / self.size, total))
+        kept = result_type(mean).dims[0]
+        both = [
+            emit(BroadcastTo((kept, 1, self.groups, members)), v)
+            for v in (mean, expand_axes(emit, variance, axes))
+        ]
+        rows = [emit(Reshape((kept, 1, channels)), v) for v in both]
+        return (emit(Concat(1), *rows),)
+
+
+@dataclass(frozen=True)
+class SlabSums(Composite):
+    """Sums of every channel of each sample, slab by slab, of several tensors in one pass.
+
+    Shapes: operands (N, C, D1, ...), all alike. Result: (N, slabs, operands, C), with slabs as
+        :class:`SlabMoments` has them.
+    """
+
+    name: ClassVar[str] = "slab_sums"
+
+    def infer(self, *inputs: Type) -> Types:
+        """Return the sums' type."""
+        types = self.tensors(inputs)
+        if not types or len(set(types)) > 1:
+            raise self.error(f"expected operands of one type, found {list(map(str, types))}")
+        x = types[0]
+        _check_feature_map(self, x)
+        return (TensorType(x.dtype, (x.dims[0], slabs_of(x.dims), len(types), x.dims[1])),)
+
+    def expand(self, emit: Emitter, *inputs: Value) -> Values:
+        """Reduce each slab of each operand."""
+        sums = [expand_axes(emit, emit(ReduceSum((3,)), _in_slabs(emit, x)), (3,)) for x in inputs]
+        joined = emit(Concat(3), *sums) if len(sums) > 1 else sums[0]
+        return (emit(Transpose((0, 2, 3, 1)), joined),)
 
 
 @dataclass(frozen=True)
@@ -113,8 +196,31 @@ class NormaliseByMoments(Composite):
 
 
 def slabs_of(dims: tuple[int, ...]) -> int:
-    """Return how many slabs a tensor (N, C, D1, ...) has."""
-    return dims[2] if len(dims) > 3 else 1
+    """Return how many slabs a tensor (N, C, D1, ...) has.
+
+    All have as many lines along the first spatial axis, the fewest that make 64 positions; a
+    tensor with one spatial axis is one slab.
+
+    >>> slabs_of((1, 8, 12, 128)), slabs_of((1, 8, 12, 16)), slabs_of((1, 8, 100))
+    (12, 3, 1)
+    """
+    lines, line = dims[2], math.prod(dims[3:])
+    if len(dims) == 3 or not lines:
+        return 1
+    whole = (k for k in range(1, lines) if lines % k == 0 and k * line >= _POSITIONS)
+    return lines // next(whole, lines)
 
 
-__all__ = ["NormaliseByMoments", "SlabMoments"]
+def _in_slabs(emit: Emitter, x: Value) -> Value:
+    """Emit ``x`` as (N, C, slabs, positions)."""
+    dims = result_type(x).dims
+    slabs = slabs_of(dims)
+    return emit(Reshape((*dims[:2], slabs, math.prod(dims[2:]) // slabs)), x)
+
+
+def _check_feature_map(op: Op, x: TensorType) -> None:
+    if x.rank < 3 or not x.is_static:
+        raise op.error(f"expected a static (N, C, D1, ...), found {x}")
+
+
+__all__ = ["NormaliseByMoments", "PooledMoments", "SlabMoments", "SlabSums"]

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from ..op import Composite, Types, Values
-from ..types import Type
+from ..op import Composite, Cotangents, Types, Values
+from ..types import TensorType, Type
 from .arithmetic import Abs, Add, Div, Mul, Sub
 from .elementary import Rsqrt, Sqrt
 from .elementwise import result_type
@@ -18,6 +19,7 @@ from .widening import Widened, narrow, widen
 if TYPE_CHECKING:
     from ..emitter import Emitter
     from ..graph import Value
+    from .normalization_gradient import Normalisation
 
 
 class SameType(Widened):
@@ -29,6 +31,29 @@ class SameType(Widened):
         if y != inputs[0]:
             raise self.error(f"parameters broadcast {inputs[0]} to {y}")
         return (y,)
+
+
+class OwnStatistics(Composite):
+    """Base of normalisations (x, scale, bias, ...) by mean and variance of the data itself.
+
+    Gradient: two passes over memory, see :meth:`.normalization_gradient.Normalisation.backward`;
+    that of other results than ``y``, and of narrow floats, is the expansion's.
+    """
+
+    @abstractmethod
+    def normalisation(self, x: TensorType) -> Normalisation:
+        """Return which elements share statistics."""
+
+    def vjp(
+        self, emit: Emitter, inputs: Values, outputs: Values, cotangents: Cotangents
+    ) -> Cotangents:
+        """Emit the cotangents of data, scale and bias."""
+        x, scale = inputs[:2]
+        dy, *others = cotangents
+        method = self.normalisation(result_type(x))
+        if dy is None or any(others) or not method.fits(x.type, scale.type):
+            return super().vjp(emit, inputs, outputs, cotangents)
+        return (*method.backward(emit, x, scale, dy), *(None for _ in inputs[3:]))
 
 
 @dataclass(frozen=True)
@@ -54,7 +79,7 @@ class BatchNorm(SameType):
 
 
 @dataclass(frozen=True)
-class BatchNormTraining(Composite):
+class BatchNormTraining(OwnStatistics):
     """Batch normalisation by the batch's own statistics, which also update the running ones.
 
     ``running = momentum * running + (1 - momentum) * current``, with the variance of the
@@ -78,11 +103,18 @@ class BatchNormTraining(Composite):
         y = emit(Add(), scaled, channels(emit, bias, x))
         return (
             narrow(emit, y, inputs[0]),
-            narrow(emit, self._blend(emit, running_mean, mean), inputs[3]),
-            narrow(emit, self._blend(emit, running_variance, variance), inputs[4]),
+            narrow(emit, self.blend(emit, running_mean, mean), inputs[3]),
+            narrow(emit, self.blend(emit, running_variance, variance), inputs[4]),
         )
 
-    def _blend(self, emit: Emitter, old: Value, new: Value) -> Value:
+    def normalisation(self, x: TensorType) -> Normalisation:
+        """Return the channels of all samples."""
+        from .normalization_gradient import Normalisation
+
+        return Normalisation(x.dims[1], True, self.epsilon)
+
+    def blend(self, emit: Emitter, old: Value, new: Value) -> Value:
+        """Emit the new running statistic."""
         kept = emit(Mul(), old, emit.scalar_like(self.momentum, old))
         return emit(Add(), kept, emit(Mul(), new, emit.scalar_like(1 - self.momentum, new)))
 
@@ -146,7 +178,7 @@ class RmsNorm(Widened):
 
 
 @dataclass(frozen=True)
-class InstanceNorm(SameType):
+class InstanceNorm(SameType, OwnStatistics):
     """``y = (x - mean) / sqrt(variance + epsilon) * scale + bias`` per sample and channel.
 
     Shapes: x (N, C, D1, ...); scale and bias (C). ONNX: InstanceNormalization-22.
@@ -166,9 +198,15 @@ class InstanceNorm(SameType):
         scaled = emit(Mul(), normal, channels(emit, scale, x))
         return (emit(Add(), scaled, channels(emit, bias, x)),)
 
+    def normalisation(self, x: TensorType) -> Normalisation:
+        """Return the channels of each sample."""
+        from .normalization_gradient import Normalisation
+
+        return Normalisation(x.dims[1], False, self.epsilon)
+
 
 @dataclass(frozen=True)
-class GroupNorm(SameType):
+class GroupNorm(SameType, OwnStatistics):
     """Normalisation by mean and variance of each sample's groups of neighbouring channels.
 
     Shapes: x (N, C, ...) with C a multiple of ``groups``; scale and bias (C).
@@ -194,6 +232,12 @@ class GroupNorm(SameType):
         normal = _normalised(emit, emit(Reshape(rows), x), axes, self.epsilon)
         scaled = emit(Mul(), emit(Reshape(type.dims), normal), channels(emit, scale, x))
         return (emit(Add(), scaled, channels(emit, bias, x)),)
+
+    def normalisation(self, x: TensorType) -> Normalisation:
+        """Return the groups of each sample."""
+        from .normalization_gradient import Normalisation
+
+        return Normalisation(self.groups, False, self.epsilon)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ def positive(*shape: int) -> Array:
 X = normal(2, 4, 3, 2)
 CHANNEL = (normal(4), normal(4))
 RUNNING = (normal(4), positive(4))
-MOMENTS = np.stack([normal(2, 3, 4), positive(2, 3, 4)], axis=2)
+MOMENTS = np.stack([normal(2, 1, 4), positive(2, 1, 4)], axis=2)
+SLABS = np.stack([normal(2, 3, 4), positive(2, 3, 4)], axis=2)
 HALF = (100 * X).astype(np.float16)
 ZERO_ROW = np.array([[0.0, 0.0], [3.0, -4.0]], np.float32)
 
@@ -46,6 +47,10 @@ SAMPLES = [
     Sample(ops.GroupNorm(4), (X, *CHANNEL), "all"),
     Sample(ops.SlabMoments(), (X,)),
     Sample(ops.SlabMoments(), (normal(2, 4, 5),), "line"),
+    Sample(ops.PooledMoments(3, 2), (SLABS,)),
+    Sample(ops.PooledMoments(5, 4, batch=True), (SLABS,), "batch"),
+    Sample(ops.SlabSums(), (X, normal(*X.shape))),
+    Sample(ops.SlabSums(), (normal(2, 4, 3, 40),), "slabs"),
     Sample(ops.NormaliseByMoments(2, 1e-3), (X, MOMENTS, *CHANNEL)),
     Sample(ops.LpNorm(1, 2), (X,)),
     Sample(ops.LpNorm(-1, 1), (X,), "one"),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ranvier.compiler import run_canonical
 from ranvier.ir import Array, Emitter, Graph, TensorType, ops
+from ranvier.ir.ops.moments import slabs_of
 from template_kernel import TemplateKernel, close
 
 SHAPES = st.builds(
@@ -39,9 +40,8 @@ def normalised(x: Array, groups: int, scale: Array, bias: Array) -> Array:
 
 def moments(x: Array) -> Array:
     """Return the moments of slabs in float64."""
-    n, c, *spatial = x.shape
-    slabs = spatial[0] if len(spatial) > 1 else 1
-    rows = x.astype(np.float64).reshape(n, c, slabs, -1)
+    n, c, *_ = x.shape
+    rows = x.astype(np.float64).reshape(n, c, slabs_of(x.shape), -1)
     squares = ((rows - rows.mean(-1, keepdims=True)) ** 2).sum(-1)
     return np.asarray(np.stack([rows.mean(-1), squares], 2).transpose(0, 3, 2, 1))
 
