@@ -299,6 +299,12 @@ def test_losses_of_several_outputs() -> None:
         loss({"kind": named["kind"]}, targets)
     with pytest.raises(LayerError, match=r"no target 'years'; there are: kind$"):
         loss(named, {"kind": targets["kind"]})
+    with pytest.raises(
+        LayerError, match=r"loss 'mse': expected one tensor .* PerOutput says which"
+    ):
+        losses.MeanSquaredError()(named, targets["kind"])  # type: ignore[arg-type]
+    both = losses.PerOutput({"kind": losses.CrossEntropy(), "age": losses.Hinge()})
+    assert both(named, targets["kind"]).shape == ()
 
 
 def test_deep_supervision_picks_the_middle_of_blocks() -> None:

@@ -122,8 +122,14 @@ class PerOutput:
     weights: Mapping[str, float] = field(default_factory=dict)
     targets: Mapping[str, str] = field(default_factory=dict)
 
-    def __call__(self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
+    def __call__(
+        self, outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor] | Tensor
+    ) -> Tensor:
         """Return the sum.
+
+        Args:
+            outputs: by name.
+            targets: by name; a single one is the target of all outputs.
 
         Raises:
             LayerError: an output or a target does not exist, or a name says nothing.
@@ -132,14 +138,20 @@ class PerOutput:
             raise _absent("loss", unknown, self.losses)
         terms = []
         for name, loss in self.losses.items():
-            target = self.targets.get(name, name)
             if name not in outputs:
                 raise _absent("output", name, outputs)
-            if target not in targets:
-                raise _absent("target", target, targets)
+            target = targets
+            if not isinstance(target, Tensor):
+                target = self._target(name, target)
             with nn.scope(name):
-                terms.append(loss(outputs[name], targets[target]))
+                terms.append(loss(outputs[name], target))
         return weighted(terms, [self.weights.get(name, 1.0) for name in self.losses])
+
+    def _target(self, output: str, targets: Mapping[str, Tensor]) -> Tensor:
+        name = self.targets.get(output, output)
+        if name not in targets:
+            raise _absent("target", name, targets)
+        return targets[name]
 
 
 @dataclass(frozen=True)

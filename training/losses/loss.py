@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import ClassVar, TypeAlias
 
 from ...errors import LayerError
@@ -18,6 +19,7 @@ LossFunction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 REDUCTIONS = ("mean", "sum")
 
 
+@dataclass(frozen=True, kw_only=True)
 class Loss(ABC):
     """Base of losses: frozen dataclasses whose fields are options.
 
@@ -33,6 +35,12 @@ class Loss(ABC):
         Raises:
             LayerError: the loss does not take such outputs and targets.
         """
+        given: tuple[object, ...] = (outputs, targets)
+        if not all(isinstance(x, Tensor) for x in given):
+            raise self.error(
+                "expected one tensor of outputs and one of targets, found several by name; "
+                "PerOutput says which loss takes which"
+            )
         if outputs.dtype not in FLOATS:
             raise self.error(f"outputs must be floating point, found {outputs}")
         with nn.scope(self.name):

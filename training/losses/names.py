@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from types import MappingProxyType
 
 from ...errors import InputError
@@ -65,9 +66,9 @@ def loss_named(name: str, **options: object) -> Loss:
     if name not in LOSSES:
         raise InputError(f"there is no loss '{name}'; there are: {', '.join(sorted(LOSSES))}")
     kind = LOSSES[name]
-    known = getattr(kind, "__dataclass_fields__", {})
+    known = [f.name for f in fields(kind)]
     for option in options:
         if option not in known:
-            fields = ", ".join(known) or "none"
-            raise InputError(f"loss '{name}' has no option '{option}'; it has: {fields}")
+            listed = ", ".join(known) or "none"
+            raise InputError(f"loss '{name}' has no option '{option}'; it has: {listed}")
     return kind(**options)
