@@ -68,3 +68,7 @@ class TrainingError(RanvierError):
 
 class CheckpointError(RanvierError):
     """A checkpoint is damaged, of another version, or of another model."""
+
+
+class NonFiniteError(RanvierError):
+    """A loss or a gradient is NaN or infinite; the message says at which step, and from what."""

@@ -211,13 +211,12 @@ class OnnxModel(Model):
                 f"{self.model.file}: shapes depend on the values of "
                 f"{', '.join(sorted(needed.names))}; keep them out of training by `frozen`"
             ) from needed
-        if stage.rest is not None:
+        if stage.rest is not None or stage.checks:
             raise UnsupportedError(
                 f"{self.model.file}: sizes within the model depend on data, so it cannot be "
                 "trained as one graph"
             )
-        outputs = stage.graph.outputs[: len(self.outputs)]  # behind them are the flags of checks
-        return eliminate_dead_nodes(replace(stage.graph, outputs=outputs))
+        return eliminate_dead_nodes(stage.graph)
 
     def export(self, weights: Mapping[str, Array]) -> ModelProto:
         """Write the model as it was stated, with other initialisers."""
@@ -234,7 +233,8 @@ def as_model(
     Args:
         model: a network; a function from the number of samples to a network, which is then
             trained and evaluated at any size of batches; or an ONNX model.
-        weights: what the parameters of a network hold at first, by default drawn.
+        weights: what the parameters of a network hold at first; by default what the
+            scheme ``training`` of :meth:`Network.initial` draws.
         seed: of the draw.
 
     Raises:
@@ -243,11 +243,11 @@ def as_model(
     if isinstance(model, Model):
         return model
     if isinstance(model, Network):
-        drawn = model.initial(seed) if weights is None else dict(weights)
+        drawn = model.initial(seed, "training") if weights is None else dict(weights)
         return BuiltModel(lambda samples: model, model, drawn, fixed=True)
     if callable(model):
         network = model(1)
-        drawn = network.initial(seed) if weights is None else dict(weights)
+        drawn = network.initial(seed, "training") if weights is None else dict(weights)
         return BuiltModel(model, network, drawn, fixed=False)
     if weights is not None:
         raise InputError("weights: an ONNX model has its own; load others by Trainer.load_weights")
