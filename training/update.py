@@ -147,8 +147,8 @@ class Updater:
         settings = Settings(self.optimizer, self._layout, groups, bound)
         self._steps = steps_of(settings, self._arena, self._workers)
         self._squares = column(np.zeros(self._layout.blocks), "float64")
-        self._squares_program: BlockProgram | None = None
-        self._blend_program: BlockProgram | None = None
+        self._keep, self._add = scalar(0, "float32"), scalar(0, "float32")
+        self._runs: dict[tuple[object, ...], Run] = {}
         self._constraints = [
             _constrained(self.parameters[name], group.constraint, self._workers)
             for name, group in zip(self._layout.shapes, groups, strict=True)
@@ -231,19 +231,20 @@ class Updater:
     # Programs that are made when they are met
 
     def _sum_of_squares(self, arena: Array) -> float:
-        if self._squares_program is None:
-            self._squares_program = self._program(ops.BlockSquares())
-        self._squares_program.bind({"g": arena, "squares": self._squares})()
+        self._run_of(ops.BlockSquares(), g=arena, squares=self._squares)()
         return float(np.sum(self._squares))
 
     def _blend(self, y: Array, x: Array, keep: float, add: float) -> None:
-        if self._blend_program is None:
-            self._blend_program = self._program(ops.Blend())
-        factors = {"keep": scalar(keep, "float32"), "add": scalar(add, "float32")}
-        self._blend_program.bind({**factors, "y": y, "x": x})()
+        self._keep[...], self._add[...] = keep, add
+        self._run_of(ops.Blend(), keep=self._keep, add=self._add, y=y, x=x)()
 
-    def _program(self, op: ops.BlockOp) -> BlockProgram:
-        return BlockProgram(op, self._layout.blocks, self._workers)
+    def _run_of(self, op: ops.BlockOp, **arrays: Array) -> Run:
+        """Return the run of an op over arrays that the updater keeps."""
+        key = (op.name, *map(id, arrays.values()))
+        if key not in self._runs:
+            program = BlockProgram(op, self._layout.blocks, self._workers)
+            self._runs[key] = program.bind(arrays)
+        return self._runs[key]
 
     # State
 
