@@ -352,7 +352,7 @@ def test_deep_supervision_picks_the_middle_of_blocks() -> None:
         (losses.MeanSquaredError(), (2, 3), (2,), r"loss 'mse': targets must have the shape"),
         (losses.Dice(background=False), (2, 1, 8), (2, 8), "leaves nothing of one channel"),
         (losses.Dice(activation="tanh"), (2, 1, 8), (2, 8), "activation='tanh' must be one of"),
-        (losses.Dice(weights=(1.0,)), (2, 3, 8), (2, 8), "must be 3, one per channel"),
+        (losses.Dice(weights=(1.0,)), (2, 3, 8), (2, 8), "must be 3, one per channel that counts"),
         (losses.Focal(alpha=0.5), (2, 3), (2,), "alpha=0.5 belongs to sigmoid"),
         (losses.Focal(gamma=-1), (2, 3), (2,), "gamma=-1 must be 0 or more"),
         (losses.Huber(delta=0), (2, 3), (2, 3), "delta=0 must be positive"),
@@ -397,7 +397,39 @@ def test_labels_are_checked() -> None:
         check(np.array(["cat"]), 2)
 
 
+def test_a_batch_is_checked_as_its_loss_needs() -> None:
+    check, shape = losses.check_batch, (2, 3, 4)
+    bad, good = np.full((2, 4), 3), np.full((2, 4), 2)
+    several = losses.PerOutput({"a": losses.Dice(), "b": losses.MeanSquaredError()})
+    for loss in (
+        losses.CrossEntropy(),
+        losses.Focal(),
+        losses.Tversky(),
+        losses.DiceCrossEntropy(),
+        losses.WeightedSum((losses.MeanSquaredError(), losses.CrossEntropy())),
+        losses.DeepSupervision(losses.CrossEntropy()),
+    ):
+        check(loss, shape, good)
+        with pytest.raises(InputError, match=r"labels: sample 0 of the batch at \(0,\) holds 3"):
+            check(loss, shape, bad)
+    check(losses.CrossEntropy(ignore_index=3), shape, bad)
+    check(losses.MeanSquaredError(), shape, bad)
+    check(lambda outputs, targets: outputs, shape, bad)
+    check(several, {"a": shape, "b": (2, 1)}, {"a": good, "b": np.full(2, 9.0)})
+    with pytest.raises(InputError, match="sample 0 of the batch"):
+        check(several, {"a": shape, "b": (2, 1)}, {"a": bad, "b": np.full(2, 9.0)})
+    mask = np.array([[[0, 1]], [[255, 0]]], np.uint8)
+    for binary in (losses.BinaryCrossEntropy(), losses.DiceBinaryCrossEntropy()):
+        check(binary, (2, 1, 2), mask // 255)
+        with pytest.raises(InputError, match=r"targets: sample 1 .* holds 255; expected 0 to 1$"):
+            check(binary, (2, 1, 2), mask)
+    check(losses.BinaryCrossEntropy(ignore_index=255), (2, 1, 2), mask)
+    with pytest.raises(InputError, match=r"holds 1\.5; expected 0 to 1$"):
+        check(losses.SoftCrossEntropy(), (1, 2), np.array([[1.5, -0.5]]))
+
+
 def test_losses_by_name() -> None:
+    assert losses.loss_named("categorical_cross_entropy") == losses.CrossEntropy()
     assert losses.loss_named("cross_entropy", ignore_index=3) == losses.CrossEntropy(ignore_index=3)
     with pytest.raises(InputError, match=r"no loss 'l2'; there are: binary_cross_entropy, "):
         losses.loss_named("l2")

@@ -21,10 +21,11 @@ from .combined import (
     NoLoss,
     PerOutput,
     WeightedSum,
+    check_batch,
 )
 from .focal import Focal
 from .hinge import Hinge, MultiClassHinge
-from .labels import check_labels
+from .labels import check_labels, check_shares
 from .loss import Loss, LossFunction
 from .names import LOSSES, loss_named
 from .overlap import Dice, GeneralizedDice, Tversky
@@ -61,6 +62,8 @@ __all__ = [
     "SoftCrossEntropy",
     "Tversky",
     "WeightedSum",
+    "check_batch",
     "check_labels",
+    "check_shares",
     "loss_named",
 ]

@@ -41,6 +41,7 @@ class CrossEntropy(Loss):
     """
 
     name: ClassVar[str] = "cross_entropy"
+    of_classes: ClassVar[bool] = True
     weights: tuple[float, ...] | None = None
     label_smoothing: float = 0.0
     ignore_index: int | None = None
@@ -114,6 +115,7 @@ class SoftCrossEntropy(Loss):
     """
 
     name: ClassVar[str] = "soft_cross_entropy"
+    of_classes: ClassVar[bool] = True
     weights: tuple[float, ...] | None = None
     reduction: str = "mean"
 
@@ -148,6 +150,7 @@ class BinaryCrossEntropy(Loss):
     """
 
     name: ClassVar[str] = "binary_cross_entropy"
+    of_classes: ClassVar[bool] = True
     pos_weight: float | tuple[float, ...] | None = None
     ignore_index: int | None = None
     reduction: str = "mean"

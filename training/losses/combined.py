@@ -5,14 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 from ...errors import LayerError
 from ...frontend import builder as nn
 from ...frontend.builder import Tensor
+from ...ir import Array
 from .classification import BinaryCrossEntropy, CrossEntropy
 from .loss import Loss, LossFunction
 from .overlap import Dice
+
+Shapes: TypeAlias = "Sequence[int] | Mapping[str, Sequence[int]]"
+Targets: TypeAlias = "Array | Mapping[str, Array]"
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,11 @@ class WeightedSum:
         terms = [loss(outputs, targets) for loss in self.losses]
         return weighted(terms, weights)
 
+    def check_batch(self, shapes: Shapes, targets: Targets, samples: Array | None = None) -> None:
+        """Check targets by every loss."""
+        for loss in self.losses:
+            check_batch(loss, shapes, targets, samples)
+
 
 @dataclass(frozen=True, kw_only=True)
 class DiceCrossEntropy(Loss):
@@ -67,6 +76,13 @@ class DiceCrossEntropy(Loss):
     cross_entropy: Loss = CrossEntropy()
     dice_weight: float = 1.0
     cross_entropy_weight: float = 1.0
+
+    def check_batch(
+        self, shape: Sequence[int], targets: Array, samples: Array | None = None
+    ) -> None:
+        """Check targets by both."""
+        for loss in (self.dice, self.cross_entropy):
+            loss.check_batch(shape, targets, samples)
 
     def formula(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the sum of both."""
@@ -93,6 +109,13 @@ class DiceBinaryCrossEntropy(Loss):
     cross_entropy: Loss = BinaryCrossEntropy()
     dice_weight: float = 1.0
     cross_entropy_weight: float = 1.0
+
+    def check_batch(
+        self, shape: Sequence[int], targets: Array, samples: Array | None = None
+    ) -> None:
+        """Check targets by both."""
+        for loss in (self.dice, self.cross_entropy):
+            loss.check_batch(shape, targets, samples)
 
     def formula(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the sum of both."""
@@ -146,6 +169,14 @@ class PerOutput:
             with nn.scope(name):
                 terms.append(loss(outputs[name], target))
         return weighted(terms, [self.weights.get(name, 1.0) for name in self.losses])
+
+    def check_batch(self, shapes: Shapes, targets: Targets, samples: Array | None = None) -> None:
+        """Check the target of every output by its loss."""
+        for name, loss in self.losses.items():
+            shape = shapes[name] if isinstance(shapes, Mapping) else shapes
+            named = isinstance(targets, Mapping)
+            target = targets[self.targets.get(name, name)] if named else targets
+            check_batch(loss, shape, target, samples)
 
     def _target(self, output: str, targets: Mapping[str, Tensor]) -> Tensor:
         name = self.targets.get(output, output)
@@ -202,6 +233,11 @@ class DeepSupervision:
                 terms.append(self.loss(output, _reduced(targets, output)))
         return weighted(terms, weights)
 
+    def check_batch(self, shapes: Shapes, targets: Targets, samples: Array | None = None) -> None:
+        """Check targets in full resolution."""
+        finest = next(iter(shapes.values())) if isinstance(shapes, Mapping) else shapes
+        check_batch(self.loss, finest, targets, samples)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Minimize(Loss):
@@ -223,6 +259,30 @@ class NoLoss(Loss):
     def formula(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return a constant."""
         return nn.constant(0, outputs)
+
+
+def check_batch(
+    loss: object, shapes: Shapes, targets: Targets, samples: Array | None = None
+) -> None:
+    """Raise if targets of a batch are invalid data for a loss; functions of one's own take all.
+
+    Args:
+        loss: any loss.
+        shapes: of the outputs, by name if there are several.
+        targets: by name if there are several.
+        samples: the numbers of the samples in their dataset, for the message.
+
+    Raises:
+        InputError: the message names the first such target, its sample and its place.
+
+    >>> import numpy as np
+    >>> check_batch(CrossEntropy(), (2, 3), np.array([0, 3]), samples=np.array([17, 4]))
+    Traceback (most recent call last):
+    ranvier.errors.InputError: labels: sample 4 holds 3; expected 0 to 2
+    """
+    check = getattr(loss, "check_batch", None)
+    if check is not None:
+        check(shapes, targets, samples)
 
 
 def weighted(terms: Sequence[Tensor], weights: Sequence[float]) -> Tensor:

@@ -39,6 +39,7 @@ class Focal(Loss):
     """
 
     name: ClassVar[str] = "focal"
+    of_classes: ClassVar[bool] = True
     gamma: float = 2.0
     alpha: float | None = None
     weights: tuple[float, ...] | None = None

@@ -56,6 +56,7 @@ class MultiClassHinge(Loss):
     """
 
     name: ClassVar[str] = "multi_class_hinge"
+    of_classes: ClassVar[bool] = True
     margin: float = 1.0
     squared: bool = False
     reduction: str = "mean"

@@ -43,15 +43,51 @@ def check_labels(
     good = (values >= 0) & (values < classes)
     if values.dtype.kind == "f":
         good &= values == np.trunc(values)
+    _raise_unless(good, values, "labels", classes - 1, ignore_index, samples)
+
+
+def check_shares(
+    targets: Array, ignore_index: int | None = None, samples: Array | None = None
+) -> None:
+    """Raise if a target is not from 0 to 1, such as in a mask of 0 and 255.
+
+    Args:
+        targets: (N, ...), of any number type: masks, one-hot, probabilities.
+        ignore_index: a further number that is allowed.
+        samples: as for :func:`check_labels`.
+
+    Raises:
+        InputError: the message names the first such target, its sample and its place.
+
+    >>> import numpy as np
+    >>> check_shares(np.array([[0], [255]]))
+    Traceback (most recent call last):
+    ranvier.errors.InputError: targets: sample 1 of the batch at (0,) holds 255; expected 0 to 1
+    """
+    values = np.asarray(targets)
+    if values.size and not _inside(values, 2):
+        good = (values >= 0) & (values <= 1)
+        _raise_unless(good, values, "targets", 1, ignore_index, samples)
+
+
+def _raise_unless(
+    good: Array,
+    values: Array,
+    what: str,
+    last: int,
+    ignore_index: int | None,
+    samples: Array | None,
+) -> None:
+    """Raise at the first value that is neither good nor ignored."""
     if ignore_index is not None:
-        good |= values == ignore_index
+        good = good | (values == ignore_index)
     if good.all():
         return
     place = tuple(int(k) for k in np.unravel_index(int(np.argmin(good)), values.shape))
-    allowed = f"expected 0 to {classes - 1}"
+    allowed = f"expected 0 to {last}"
     if ignore_index is not None:
         allowed += f", or {ignore_index} for what is ignored"
-    raise InputError(f"labels: {_where(place, samples)} holds {values[place]}; {allowed}")
+    raise InputError(f"{what}: {_where(place, samples)} holds {values[place]}; {allowed}")
 
 
 def _inside(values: Array, classes: int) -> bool:

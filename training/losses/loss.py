@@ -11,7 +11,9 @@ from typing import ClassVar, TypeAlias
 from ...errors import LayerError
 from ...frontend import builder as nn
 from ...frontend.builder import Tensor
+from ...ir import Array
 from ...ir.types import FLOATS, numpy_dtype
+from .labels import check_labels, check_shares
 
 LossFunction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
 """The outputs of a model and the targets in, a scalar out: a :class:`Loss` or any function."""
@@ -28,6 +30,8 @@ class Loss(ABC):
     """
 
     name: ClassVar[str]
+    of_classes: ClassVar[bool] = False
+    """Whether targets are labels of channels, or from 0 to 1."""
 
     def __call__(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss, a scalar.
@@ -49,6 +53,29 @@ class Loss(ABC):
     @abstractmethod
     def formula(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss of float32 or float64 outputs."""
+
+    def check_batch(
+        self, shape: Sequence[int], targets: Array, samples: Array | None = None
+    ) -> None:
+        """Raise if targets of a batch are invalid data, which a graph would not notice.
+
+        Args:
+            shape: of the outputs.
+            targets: labels must be classes, or ``ignore_index``; masks and shares from 0 to 1.
+            samples: the numbers of the samples in their dataset, for the message.
+
+        Raises:
+            InputError: the message names the first such target, its sample and its place.
+        """
+        if not self.of_classes:
+            return
+        ignored: int | None = getattr(self, "ignore_index", None)
+        batch, *rest = shape
+        labelled = ((batch, *rest[1:]), (batch, 1, *rest[1:]))
+        if rest and rest[0] > 1 and targets.shape in labelled:
+            check_labels(targets, rest[0], ignored, samples)
+        else:
+            check_shares(targets, ignored, samples)
 
     def error(self, message: str) -> LayerError:
         """Return an error that names the loss."""

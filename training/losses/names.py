@@ -54,7 +54,7 @@ def loss_named(name: str, **options: object) -> Loss:
     """Return a loss by its name.
 
     Args:
-        name: such as ``cross_entropy`` or ``mse``.
+        name: such as ``cross_entropy`` (also ``categorical_cross_entropy``) or ``mse``.
         options: fields of the loss.
 
     Raises:
@@ -63,9 +63,10 @@ def loss_named(name: str, **options: object) -> Loss:
     >>> loss_named("huber", delta=0.5)
     Huber(reduction='mean', delta=0.5)
     """
-    if name not in LOSSES:
+    found = "cross_entropy" if name == "categorical_cross_entropy" else name
+    if found not in LOSSES:
         raise InputError(f"there is no loss '{name}'; there are: {', '.join(sorted(LOSSES))}")
-    kind = LOSSES[name]
+    kind = LOSSES[found]
     known = [f.name for f in fields(kind)]
     for option in options:
         if option not in known:

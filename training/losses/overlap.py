@@ -34,6 +34,7 @@ class Overlap(Loss):
         reduction: ``mean`` or ``sum`` over what is left: images and channels.
     """
 
+    of_classes: ClassVar[bool] = True
     activation: str = "auto"
     background: bool = True
     batch: bool = False
@@ -48,10 +49,8 @@ class Overlap(Loss):
         shares = self._probabilities(outputs)
         if counts is not None:
             shares = shares * counts
-        if not self.background:
-            if outputs.shape[1] == 1:
-                raise self.error(f"background=False leaves nothing of one channel, {outputs}")
-            shares, numbers = (nn.crop(v, 1, 1, v.shape[1]) for v in (shares, numbers))
+        if not self.background and outputs.shape[1] == 1:
+            raise self.error(f"background=False leaves nothing of one channel, {outputs}")
         return self.reduced(self.regions(shares, numbers), self.reduction)
 
     @abstractmethod
@@ -59,8 +58,9 @@ class Overlap(Loss):
         """Return the loss of probabilities and targets (N, C, spatial...) before the reduction."""
 
     def total(self, x: Tensor) -> Tensor:
-        """Return sums over images: (N, C), or (C) if ``batch``."""
-        return nn.sum(x, (*((0,) if self.batch else ()), *range(2, x.rank)))
+        """Return sums over images, (N, C) or (C) if ``batch``, of the channels that count."""
+        sums = nn.sum(x, (*((0,) if self.batch else ()), *range(2, x.rank)))
+        return sums if self.background else nn.crop(sums, -1, 1, x.shape[1])
 
     def ratio(self, numerator: Tensor, denominator: Tensor) -> Tensor:
         """Return the smoothed quotient."""
@@ -114,8 +114,10 @@ class Dice(Overlap):
         loss = 1 - self.ratio(common * 2, both)
         if self.weights is None:
             return loss
-        if len(self.weights) != p.shape[1]:
-            raise self.error(f"weights={self.weights} must be {p.shape[1]}, one per channel")
+        if len(self.weights) != loss.shape[-1]:
+            raise self.error(
+                f"weights={self.weights} must be {loss.shape[-1]}, one per channel that counts"
+            )
         return loss * nn.constant(self.weights, p)
 
 
