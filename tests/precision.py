@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import re
+
 from ranvier.ir import Graph, parse_graph, print_graph
 
 
 def in_float64(graph: Graph) -> Graph:
-    """Return a graph of float32 with every float32 tensor, constant and cast made float64."""
-    return parse_graph(print_graph(graph, inline=1 << 40).replace("float32", "float64"))
+    """Return a graph with every tensor, constant and cast of narrower floats made float64."""
+    text = print_graph(graph, inline=1 << 40)
+    return parse_graph(re.sub(r"\b(float32|bfloat16|float16)\b", "float64", text))

@@ -211,12 +211,13 @@ class OnnxModel(Model):
                 f"{self.model.file}: shapes depend on the values of "
                 f"{', '.join(sorted(needed.names))}; keep them out of training by `frozen`"
             ) from needed
-        if stage.rest is not None or stage.checks:
+        if stage.rest is not None:
             raise UnsupportedError(
                 f"{self.model.file}: sizes within the model depend on data, so it cannot be "
                 "trained as one graph"
             )
-        return eliminate_dead_nodes(stage.graph)
+        outputs = stage.graph.outputs[: len(self.outputs)]  # behind them are the flags of checks
+        return eliminate_dead_nodes(replace(stage.graph, outputs=outputs))
 
     def export(self, weights: Mapping[str, Array]) -> ModelProto:
         """Write the model as it was stated, with other initialisers."""

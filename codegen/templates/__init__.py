@@ -14,6 +14,7 @@ from .batched_product import batched_product
 from .blocks import block_kernel
 from .channel_sums import channel_sums
 from .depthwise import depthwise_convolution
+from .depthwise_gradient import depthwise_gradient
 from .direct import direct_convolution
 from .moments import moments
 from .narrow import narrow_convolution
@@ -36,6 +37,7 @@ TEMPLATES: tuple[Template, ...] = (
     transposed_convolution,
     winograd_convolution,
     direct_convolution,
+    depthwise_gradient,
     winograd_gradient,
     weight_gradient,
     pooling,

@@ -27,6 +27,8 @@ from ..views import Dims, Request, View
 from .base import Plan, VectorUnit, Written
 from .emitter import KernelEmitter, Register, emitting
 
+_SHARED_BYTES = 1 << 17
+"""Tensors smaller than this are not worth waking other threads for."""
 _MOVEMENT = (BroadcastTo, Reshape)
 
 
@@ -57,6 +59,11 @@ class BlockKernel(Plan):
         """Likewise."""
         return Request("row_major")
 
+    @property
+    def split(self) -> bool:
+        """Whether there is enough to do for several threads."""
+        return 4 * self.shape[0] * self.shape[1] >= _SHARED_BYTES
+
     def build(self, views: Sequence[View]) -> Written:
         """Write the kernel."""
         (node,) = self.body.nodes
@@ -65,7 +72,7 @@ class BlockKernel(Plan):
         kinds = [dtype(v) for v in values]
         with emitting(self.unit.lanes, kinds, in_place=True) as (emission, emit):
             _Writer(self, node, emit).write()
-        return Written(emission.function, split=self.shape[0] > 1)
+        return Written(emission.function, split=self.split)
 
 
 def block_kernel(node: Node, arrays: Mapping[str, Array], unit: VectorUnit) -> BlockKernel | None:
@@ -111,6 +118,7 @@ class _Writer:
     def __init__(self, plan: BlockKernel, node: Node, emit: KernelEmitter) -> None:
         self.emit = emit
         self.count, self.size = plan.shape
+        self.split = plan.split
         assert isinstance(node.op, BlockOp)
         self.graph = node.op.expansion(*(v.type for v in node.inputs))
         buffers = dict(zip((*plan.body.inputs, *plan.body.outputs), emit.buffers, strict=True))
@@ -138,7 +146,7 @@ class _Writer:
         emit, axes = self.emit, self._axes()
         self._load_scalars(0, 0)
         self._part([n for n in self.graph.nodes if axes[n.output] == 0])
-        with emit.share(self.count, self.count > 1) as block:
+        with emit.share(self.count, self.split) as block:
             self._load_scalars(1, block)
             sums = [n for n in self.graph.nodes if isinstance(n.op, ReduceSum)]
             of_block = [n for n in self.graph.nodes if axes[n.output] == 1 and n not in sums]

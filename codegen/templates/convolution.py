@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from ...ir.graph import Node
 from ...ir.ops import Conv
 from ...ir.ops.fused import Fused
+from ...ir.types import Array
 from ..values import dims
 from ..views import ANY, Dims, Halo, Order, Request, View
 from .base import Plan, VectorUnit, Written
@@ -29,11 +30,13 @@ class Convolved:
         group: the convolution and what follows it.
         data: number of the operand that is convolved.
         weights: number of the operand that holds the weights.
+        computed: whether weights are no constants.
     """
 
     group: Anchored
     data: int
     weights: int
+    computed: bool
 
     @property
     def op(self) -> Conv:
@@ -67,7 +70,7 @@ class Convolved:
         return set(self.op.input_dilation) != {1}
 
 
-def convolved(node: Node) -> Convolved | None:
+def convolved(node: Node, arrays: Mapping[str, Array]) -> Convolved | None:
     """Return a group as a convolution of float32, if it is one."""
     assert isinstance(node.op, Fused)
     group = anchored(node.op.body, lambda n: isinstance(n.op, Conv))
@@ -77,7 +80,7 @@ def convolved(node: Node) -> Convolved | None:
     data, weights = (inputs.index(v) for v in group.anchor.inputs)
     if data == weights:
         return None
-    return Convolved(group, data, weights)
+    return Convolved(group, data, weights, node.inputs[weights].name not in arrays)
 
 
 @dataclass(frozen=True, eq=False)

@@ -86,6 +86,13 @@ class TapAxis:
         """Return how many elements a phase has."""
         return _div(self.size + self.stride - 1 - phase, self.stride)
 
+    @property
+    def around(self) -> tuple[int, int]:
+        """How far taps reach over both ends of the windowed tensor."""
+        ends = [self._element(0), self._element(self.taps - 1)]
+        last = max(ends) + (self.positions - 1) * self.stride
+        return max(0, -min(ends)), max(0, last - self.size + 1)
+
     def extent(self, positions: int) -> int:
         """Return how many elements of a phase meet ``positions`` neighbours with some tap."""
         return positions + self.reach[1] - self.reach[0]

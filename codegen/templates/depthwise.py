@@ -74,7 +74,7 @@ def depthwise_convolution(
     node: Node, arrays: Mapping[str, Array], unit: VectorUnit
 ) -> DepthwiseConvolution | None:
     """Return the plan of a group around a convolution in groups of few channels."""
-    conv = convolved(node)
+    conv = convolved(node, arrays)
     if conv is None or conv.is_spread or conv.op.groups == 1:
         return None
     outputs, depth = conv.weight_shape[:2]

@@ -75,7 +75,7 @@ def direct_convolution(
     node: Node, arrays: Mapping[str, Array], unit: VectorUnit
 ) -> DirectConvolution | None:
     """Return the plan of a group around a dense convolution of float32."""
-    conv = convolved(node)
+    conv = convolved(node, arrays)
     if conv is None or conv.op.groups != 1 or conv.is_spread:
         return None
     return DirectConvolution(conv, unit)

@@ -69,7 +69,7 @@ def narrow_convolution(
     node: Node, arrays: Mapping[str, Array], unit: VectorUnit
 ) -> NarrowConvolution | None:
     """Return the plan of a group around a convolution of many channels to few."""
-    conv = convolved(node)
+    conv = convolved(node, arrays)
     if conv is None or conv.op.groups != 1:
         return None
     if conv.output_shape[1] > min(4, unit.lanes // 2) or conv.input_shape[1] % unit.lanes:

@@ -16,10 +16,14 @@ from .emitter import Buffer, Expr, KernelEmitter
 _BUFFER = 5 << 10
 """Elements that are transformed before they are copied: most of a first cache."""
 
+_CACHED = 4 << 20
+"""Bytes of filters beyond which they come from memory, in pieces too short to be foreseen."""
+
 
 def write_filters(emit: KernelEmitter, view: View, m: int, block: int, group: int) -> None:
     """Write what :func:`..packing.winograd` makes of the first operand to the second."""
-    _Writer(emit, view, m, (block, group)).write()
+    source, target = emit.buffers
+    FilterWriter(emit, (source, view), target, m, (block, group)).write()
 
 
 def filters_size(view: View, m: int, block: int, group: int) -> int:
@@ -43,21 +47,36 @@ def filter_line(emit: KernelEmitter, m: int, g: Sequence[Expr]) -> list[Expr]:
     return [*result, g[2]]
 
 
-class _Writer:
+class FilterWriter:
     """Transforms filters of a few channels at a time into a buffer, which is then copied.
 
     Points lie far apart in the result, often by a power of two, so that few lines of a cache
     would have to do for all of them; of a few channels' values each point gets whole runs.
+
+    Args:
+        emit: the kernel.
+        source: the filters, and how they lie.
+        target: where their values go.
+        m: rows and columns of outputs of a tile.
+        blocking: filters of a block, and blocks whose values at a point follow each other.
     """
 
-    def __init__(self, emit: KernelEmitter, view: View, m: int, blocking: tuple[int, int]) -> None:
+    def __init__(
+        self,
+        emit: KernelEmitter,
+        source: tuple[Buffer, View],
+        target: Buffer,
+        m: int,
+        blocking: tuple[int, int],
+    ) -> None:
         self.emit = emit
+        self.target = target
+        buffer, view = source
         self.view = view
         self.m = m
         self.block, self.group = blocking
         self.points = samples(m) ** 2
-        self.source, self.target = emit.buffers
-        self.columns = Columns(emit, self.source, view.strides[0])
+        self.columns = Columns(emit, buffer, view.strides[0])
         self.channels = view.shape[1]
         self.depth = view.shape[2] if len(view.shape) == 5 else 1
         row, column = view.strides[-2:]
@@ -68,32 +87,60 @@ class _Writer:
         self.buffer: Buffer = tb.alloc_buffer((size,), scope="local")
 
     def write(self) -> None:
-        """Write full blocks of filters, then the last one, each by runs of channels."""
+        """Write this thread's share: of full blocks of filters, then of the last one."""
+        emit, size = self.emit, self.depth * self.channels * self.block
         full, rest = divmod(self.view.shape[0], self.block)
-        each = self.depth * self.channels
-        runs, left = divmod(each, self.run)
         for start, blocks, count in ((0, full, self.block), (full, int(rest > 0), rest)):
-            self._share(start, blocks, count, (0, runs, self.run))
-            self._share(start, blocks, count, (runs * self.run, int(left > 0), left))
+            for first, runs, channels in self._runs():
+                if blocks:
+                    with emit.share(blocks * runs) as number:
+                        block = emit.scalar(number // runs + start)
+                        outer, inner = block // self.group, block % self.group
+                        base = (outer * (self.points * self.group) + inner) * size
+                        at = number % runs * channels + first
+                        self._run(block, count, emit.scalar(base), (at, channels))
 
-    def _share(self, start: int, blocks: int, count: int, part: tuple[int, int, int]) -> None:
-        first, runs, channels = part
-        if not blocks * runs:
-            return
-        with self.emit.share(blocks * runs) as number:
-            block = self.emit.scalar(number // runs + start)
-            at = self.emit.scalar(number % runs * channels + first)
-            with self.emit.loop(channels) as channel:
-                self._filters(block, at + channel, channel * self.block, count)
-            self._copy(block, at, channels)
+    def write_block(self, block: Expr, base: Expr) -> None:
+        """Write one block by itself, to ``base`` on; blocks are not interleaved."""
+        full, rest = divmod(self.view.shape[0], self.block)
+        if not rest:
+            self._block(block, self.block, base)
+        elif not full:
+            self._block(block, rest, base)
+        else:
+            with tb.If(block < full):
+                with tb.Then():
+                    self._block(block, self.block, base)
+                with tb.Else():
+                    self._block(block, rest, base)
+
+    def _block(self, block: Expr, count: int, base: Expr) -> None:
+        for first, runs, channels in self._runs():
+            with self.emit.loop(runs) as number:
+                self._run(block, count, base, (number * channels + first, channels))
+
+    def _runs(self) -> list[tuple[int, int, int]]:
+        """Return runs of slices and channels: the first, how many runs, and the length of each."""
+        runs, left = divmod(self.depth * self.channels, self.run)
+        parts = [(0, runs, self.run), (runs * self.run, 1, left)]
+        return [p for p in parts if all(p[1:])]
+
+    def _run(self, block: Expr, count: int, base: Expr, run: tuple[Expr, int]) -> None:
+        """Write a run of slices and channels of ``count`` filters of a block."""
+        first, channels = run
+        at = self.emit.scalar(first)
+        with self.emit.loop(channels) as channel:
+            self._filters(block, at + channel, channel * self.block, count)
+        self._copy(base + at * self.block, channels)
 
     def _filters(self, block: Expr, number: Expr, place: Expr, count: int) -> None:
         """Transform ``count`` filters of a block: slice and channel are ``number``."""
         emit, lanes, strides = self.emit, self.emit.lanes, self.view.strides
-        at = number * strides[1]
-        if self.depth > 1:
-            at = (number % self.channels) * strides[1] + (number // self.channels) * strides[2]
-        source = emit.scalar(at + block * (self.block * strides[0]))
+        source = emit.scalar(self._at(number) + block * (self.block * strides[0]))
+        if 4 * math.prod(self.view.shape) > _CACHED:
+            ahead = emit.scalar(self._at(number + self.run) + block * (self.block * strides[0]))
+            with emit.loop(count) as k:
+                emit.prefetch(self.columns.source, ahead + k * strides[0])
         whole = count // lanes
         if whole:
             with emit.loop(whole) as vector:
@@ -102,6 +149,13 @@ class _Writer:
         for lane in range(whole * lanes, self.block, lanes):
             here = max(0, min(lanes, count - lane))
             self._vector(source + lane * strides[0], place + lane, here)
+
+    def _at(self, number: Expr) -> Expr:
+        """Return where the first filter's slice and channel of this number is."""
+        strides = self.view.strides
+        if self.depth == 1:
+            return number * strides[1]
+        return (number % self.channels) * strides[1] + (number // self.channels) * strides[2]
 
     def _vector(self, source: Expr, place: Expr, count: int) -> None:
         """Transform a vector of filters, ``count`` of which exist."""
@@ -118,18 +172,15 @@ class _Writer:
             for x, value in enumerate(filter_line(emit, self.m, [c[y] for c in columns])):
                 emit.store(self.buffer, place + (y * size + x) * step, value)
 
-    def _copy(self, block: Expr, number: Expr, channels: int) -> None:
-        """Copy the values of ``channels`` slices and channels from ``number`` on."""
+    def _copy(self, target: Expr, channels: int) -> None:
+        """Copy the values of a run of slices and channels."""
         emit, lanes = self.emit, self.emit.lanes
-        each = self.depth * self.channels
-        outer, inner = block // self.group, block % self.group
-        first = (outer * (self.points * self.group) + inner) * each + number
-        target = emit.scalar(first * self.block)
+        step = self.group * self.depth * self.channels * self.block
         with emit.loop(self.points) as point:
-            goal = emit.scalar(target + point * (self.group * each * self.block))
+            goal = emit.scalar(target + point * step)
             held = emit.scalar(point * (self.run * self.block))
             for k in range(0, channels * self.block, lanes):
                 emit.store(self.target, goal + k, emit.load(self.buffer, held + k))
 
 
-__all__ = ["filter_line", "filters_size", "write_filters"]
+__all__ = ["FilterWriter", "filter_line", "filters_size", "write_filters"]

@@ -64,7 +64,7 @@ def planar_convolution(
     node: Node, arrays: Mapping[str, Array], unit: VectorUnit
 ) -> PlanarConvolution | None:
     """Return the plan of a group around a convolution of few channels to few, if rows are long."""
-    conv = convolved(node)
+    conv = convolved(node, arrays)
     if conv is None or conv.op.groups != 1 or conv.is_spread or conv.op.strides[-1] != 1:
         return None
     if conv.output_shape[1] > min(4, unit.lanes // 2) or conv.output_shape[-1] < unit.lanes:

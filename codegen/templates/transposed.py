@@ -54,7 +54,7 @@ def transposed_convolution(
     node: Node, arrays: Mapping[str, Array], unit: VectorUnit
 ) -> TransposedConvolution | None:
     """Return the plan of a group around a transposed convolution."""
-    conv = convolved(node)
+    conv = convolved(node, arrays)
     if conv is None or not conv.is_spread or conv.op.groups != 1:
         return None
     return TransposedConvolution(conv, unit)

@@ -67,12 +67,14 @@ class Transposed:
                 place = first + row * self.row_step + tap
                 self._elements(place, sums + (row * self.taps + tap) * pitch, vectors.width)
         elif self.row_step == self.taps:
-            self._transpose((first, self.lane_step), (sums, pitch), rows.width * self.taps, vectors)
+            target = self.target, first, self.lane_step
+            count = rows.width * self.taps
+            store_columns(emit, (self.sums, sums, pitch), target, count, vectors.width)
         else:
             with emit.loop(rows.width) as row:
-                target = first + row * self.row_step, self.lane_step
-                source = sums + row * (self.taps * pitch), pitch
-                self._transpose(target, source, self.taps, vectors)
+                target = self.target, first + row * self.row_step, self.lane_step
+                source = self.sums, sums + row * (self.taps * pitch), pitch
+                store_columns(emit, source, target, self.taps, vectors.width)
 
     def store_folded(self, group: Expr, number: Expr, vectors: Panel, sums: Expr) -> None:
         """Store one tap of the axes but the last, whose sums are (last tap, row, tap, lane)."""
@@ -103,45 +105,44 @@ class Transposed:
             place = tirx.truncdiv(place, size)
         return indices
 
-    def _transpose(
-        self, target: tuple[Expr, int], source: tuple[Expr, int], count: int, vectors: Panel
-    ) -> None:
-        """Store a matrix of ``count`` rows of sums as columns, neighbours along them.
 
-        Args:
-            target: where lane 0 goes, and the elements from a lane to the next.
-            source: where the first row is, and the elements from a row to the next.
-            count: rows.
-            vectors: whose lanes they hold.
-        """
-        emit = self.emit
-        lanes = vectors.width
-        (to, to_step), (start, pitch) = target, source
-        if count == 1 and to_step == 1:
-            full, rest = divmod(lanes, emit.lanes)
-            for k in range(full):
-                at = k * emit.lanes
-                emit.store(self.target, to + at, emit.load(self.sums, start + at))
-            for k in range(lanes - rest, lanes):
-                emit.set(self.target, to + k, self.sums[start + k])
-            return
-        square = lanes // _SIDE * _SIDE if count >= _SIDE else 0
-        if square:
-            # The last squares may overlap those before.
-            rows = -(-count // _SIDE)
-            with emit.loop(rows) as k:
-                row = emit.scalar(tirx.min(k * _SIDE, count - _SIDE))
-                for lane in range(0, square, _SIDE):
-                    place = to + lane * to_step + row
-                    _square(
-                        emit,
-                        (self.sums, start + row * pitch + lane, pitch),
-                        (self.target, place, to_step),
-                    )
-        if square < lanes:
-            with emit.nest((lanes - square, count)) as (lane, row):
-                value = self.sums[start + row * pitch + (square + lane)]
-                emit.set(self.target, to + (square + lane) * to_step + row, value)
+def store_columns(
+    emit: KernelEmitter,
+    source: tuple[Buffer, Expr, int],
+    target: tuple[Buffer, Expr, int],
+    count: int,
+    lanes: int,
+) -> None:
+    """Store a matrix of ``count`` rows of ``lanes`` as columns, neighbours along them.
+
+    Args:
+        emit: the kernel.
+        source: buffer, first element, and elements from a row to the next.
+        target: buffer, where lane 0 goes, and elements from a lane to the next.
+        count: rows.
+        lanes: elements of a row.
+    """
+    (buffer, start, pitch), (into, to, step) = source, target
+    if count == 1 and step == 1:
+        full, rest = divmod(lanes, emit.lanes)
+        for k in range(full):
+            at = k * emit.lanes
+            emit.store(into, to + at, emit.load(buffer, start + at))
+        for k in range(lanes - rest, lanes):
+            emit.set(into, to + k, buffer[start + k])
+        return
+    square = lanes // _SIDE * _SIDE if count >= _SIDE else 0
+    if square:
+        # The last squares may overlap those before.
+        with emit.loop(-(-count // _SIDE)) as k:
+            row = emit.scalar(tirx.min(k * _SIDE, count - _SIDE))
+            for lane in range(0, square, _SIDE):
+                place = to + lane * step + row
+                _square(emit, (buffer, start + row * pitch + lane, pitch), (into, place, step))
+    if square < lanes:
+        with emit.nest((lanes - square, count)) as (lane, row):
+            value = buffer[start + row * pitch + (square + lane)]
+            emit.set(into, to + (square + lane) * step + row, value)
 
 
 def _square(
@@ -172,4 +173,4 @@ def _square(
         emit.store(into, place + k * apart, column, _SIDE)
 
 
-__all__ = ["Panel", "Transposed"]
+__all__ = ["Panel", "Transposed", "store_columns"]

@@ -21,7 +21,7 @@ from ..views import Halo, Request, View
 from .base import Plan, VectorUnit, Written
 from .direct import DirectConvolution, direct_convolution
 from .tile import steps
-from .winograd_blocking import Blocking, Filtered, best_blocking, cost, streaming
+from .winograd_blocking import Blocking, Filtered, best_blocking, cost, packing, streaming
 from .winograd_writer import write
 
 _MIN_CHANNELS = 8
@@ -60,9 +60,16 @@ class WinogradConvolution(Plan):
 
     @property
     def packings(self) -> Mapping[int, Packing]:
-        """The filters' values at the points."""
+        """The filters' values at the points, unless the kernel computes them."""
         b = self.blocking
+        if b.filters_inside:
+            return {}
         return {self.direct.conv.weights: Packing("winograd", (b.m, b.filter_block, b.group))}
+
+    @property
+    def strided(self) -> frozenset[int]:
+        """Filters that the kernel transforms."""
+        return frozenset({self.direct.conv.weights} if self.blocking.filters_inside else ())
 
     @cached_property
     def halo(self) -> Halo:
@@ -117,9 +124,10 @@ def problem_of(direct: DirectConvolution) -> Filtered | None:
     if not plain or window[-2:] != [3, 3] or len(window) > 3:
         return None
     height, width = spatial[-2:]
+    size, computed = (height, width, channels, filters), direct.conv.computed
     if len(spatial) == 2:
-        return Filtered(1, n, 1, height, width, channels, filters)
-    return Filtered(n, spatial[0], window[0], height, width, channels, filters)
+        return Filtered(1, n, 1, *size, computed)
+    return Filtered(n, spatial[0], window[0], *size, computed)
 
 
 @lru_cache(maxsize=1024)
@@ -133,4 +141,6 @@ def _direct_cost(direct: DirectConvolution) -> float:
     taps = math.prod(direct.conv.weight_shape[1:])
     lines = n * math.prod(spatial[:-1])
     product = lines * taps * steps(direct.tile, spatial[-1], filters, direct.unit)
-    return product + streaming(4 * filters * taps)
+    nbytes = 4 * filters * taps
+    packed = streaming(nbytes) + packing(nbytes) if direct.conv.computed else 0
+    return product + streaming(nbytes) + packed

@@ -17,6 +17,8 @@ THREADS = 64
 _SCRATCH = 4 << 20
 """Bytes of scratch of one kernel, unless an eighth of its tensors or one thread's part is more."""
 
+_COPIED = 2.0
+"""Cycles to store a vector of transformed filters, by way of a buffer."""
 
 _L3 = 4 << 20
 """Bytes of filters that stay in the last cache from block to block."""
@@ -37,6 +39,7 @@ class Filtered:
         width: columns of the result.
         channels: of the data.
         filters: channels of the result.
+        computed: whether filters are no constants, so that a run transforms them.
     """
 
     outer: int
@@ -46,6 +49,12 @@ class Filtered:
     width: int
     channels: int
     filters: int
+    computed: bool = False
+
+    @property
+    def filter_elements(self) -> int:
+        """Elements of the filters."""
+        return 9 * self.depth * self.channels * self.filters
 
 
 @dataclass(frozen=True)
@@ -163,17 +172,35 @@ class Blocking:
         return 4 * self.points * self.product_pitch
 
     @cached_property
+    def group_bytes(self) -> int:
+        """Bytes of the transformed filters of a group."""
+        return 4 * self.points * self.problem.depth * self.problem.channels * self.product_row
+
+    @cached_property
     def filter_bytes(self) -> int:
         """Bytes of the transformed filters."""
-        p = self.problem
-        return 4 * self.points * p.depth * p.channels * self.groups * self.product_row
+        return self.groups * self.group_bytes
+
+    @cached_property
+    def filters_inside(self) -> bool:
+        """Whether the kernel transforms the filters itself, because each is used but once.
+
+        Filters that come from memory leave no room for their values in the caches meanwhile.
+        """
+        fits = self.problem.computed and 4 * self.problem.filter_elements <= _L3
+        return fits and self.data_blocks == 1 and self.group == 1
 
     # Threads
 
     @cached_property
+    def data_blocks(self) -> int:
+        """Parts of the data that meet all filters, one after the other."""
+        return self.problem.outer * self.blocks * self.chunks
+
+    @cached_property
     def items(self) -> int:
         """Parts of the work that threads share: groups of filters of blocks of chunks."""
-        return self.problem.outer * self.blocks * self.chunks * self.groups
+        return self.data_blocks * self.groups
 
     @cached_property
     def threads(self) -> int:
@@ -250,6 +277,7 @@ def cost(b: Blocking) -> float:
     filters = _filter_traffic(b)
     # Filters are prefetched, but not for nothing.
     total = max(product, filters) + 0.15 * min(product, filters) + transforms + _spilled(b)
+    total += _filter_transform(b) if p.computed else 0
     # Too little work for several threads is worth something less than its time on one.
     return total * (1.05 - 0.05 * min(1.0, b.threads / 8))
 
@@ -261,10 +289,25 @@ def streaming(nbytes: int) -> float:
 
 def _filter_traffic(b: Blocking) -> float:
     """Return the cycles of reading the filters: once from memory, then for each block."""
-    again = b.filter_bytes * (b.problem.outer * b.blocks * b.chunks - 1)
+    if b.filters_inside:
+        return b.filter_bytes / 12
+    again = b.filter_bytes * (b.data_blocks - 1)
     if b.filter_bytes + b.data_bytes + b.product_bytes < 0.9 * b.unit.l2:
         again = 0
     return streaming(b.filter_bytes) + again / (12 if b.filter_bytes < _L3 else 4)
+
+
+def _filter_transform(b: Blocking) -> float:
+    """Return the cycles of transforming the filters: of reading them, computing and storing."""
+    vectors = b.filter_bytes // (4 * b.points * b.unit.lanes)
+    computing = vectors * (60 + _COPIED * b.points)
+    reading = streaming(4 * b.problem.filter_elements)
+    return computing + reading + (0 if b.filters_inside else packing(b.filter_bytes))
+
+
+def packing(nbytes: int) -> float:
+    """Return the cycles of writing packed weights: their lines are read before."""
+    return streaming(2 * nbytes)
 
 
 def _spilled(b: Blocking) -> float:
@@ -272,7 +315,7 @@ def _spilled(b: Blocking) -> float:
     held = b.data_bytes + b.product_bytes
     part = max(0.0, 1 - 0.75 * b.unit.l2 / held)
     moved = b.data_bytes * (1 + b.groups) + 2 * b.product_bytes * b.groups
-    return b.problem.outer * b.blocks * b.chunks * moved * part / 4
+    return b.data_blocks * moved * part / 4
 
 
 def _up(number: int, step: int) -> int:

@@ -14,6 +14,7 @@ from .base import Written
 from .direct import DirectConvolution
 from .emitter import Expr, KernelEmitter, Register, emitting
 from .epilogue import Epilogue
+from .pack_filters import FilterWriter
 from .tile import multiply
 from .winograd_blocking import Blocking
 from .winograd_transforms import Square
@@ -28,11 +29,13 @@ def write(direct: DirectConvolution, blocking: Blocking, views: Sequence[View]) 
         views: of operands and result.
     """
     emit: KernelEmitter
-    dtypes = [*direct.conv.group.dtypes, "float32", "float32"]
+    scratch = [blocking.threads * n for n in (blocking.data_bytes, blocking.product_bytes)]
+    if blocking.filters_inside:
+        scratch.append(blocking.groups * blocking.group_bytes)
+    dtypes = [*direct.conv.group.dtypes, *["float32"] * len(scratch)]
     with emitting(direct.unit.lanes, dtypes) as (emission, emit):
         _Writer(direct, blocking, views, emit).write()
-    sizes = blocking.data_bytes, blocking.product_bytes
-    return Written(emission.function, tuple(blocking.threads * n for n in sizes))
+    return Written(emission.function, tuple(scratch))
 
 
 class _Writer:
@@ -48,12 +51,20 @@ class _Writer:
         self.direct = direct
         self.view = views[direct.conv.data]
         self.x, self.filters = emit.buffers[direct.conv.data], emit.buffers[direct.conv.weights]
-        self.data, self.products = emit.buffers[-2:]
+        self.data, self.products = emit.buffers[len(views) : len(views) + 2]
+        self.filter_writer = self._filter_writer(views)
         self.epilogue = Epilogue(direct.conv.group, views, emit.buffers)
         self.square = Square(emit, blocking.m)
         # Of this thread.
         self.data_start = emit.scalar(emit.thread * (blocking.data_bytes // 4))
         self.product_start = emit.scalar(emit.thread * (blocking.product_bytes // 4))
+
+    def _filter_writer(self, views: Sequence[View]) -> FilterWriter | None:
+        b, number = self.blocking, self.direct.conv.weights
+        if not b.filters_inside:
+            return None
+        source, self.filters = (self.filters, views[number]), self.emit.buffers[-1]
+        return FilterWriter(self.emit, source, self.filters, b.m, (b.filter_block, 1))
 
     def write(self) -> None:
         """Do this thread's share of the groups of filters of all blocks.
@@ -71,7 +82,13 @@ class _Writer:
                 self._transform_data(block, number == start)
                 begin, end = tirx.max(first - number * b.groups, 0), last - number * b.groups
                 with emit.loop(tirx.min(end, b.groups), begin) as group:
-                    self._multiply(block, group)
+                    if self.filter_writer is None:
+                        self._multiply(block, group)
+                    else:
+                        # In the place of the thread's first group, which stays in the cache.
+                        own = emit.scalar(first * (b.group_bytes // 4))
+                        self.filter_writer.write_block(group, own)
+                        self._multiply(block, first)
                     self._transform_products(block, group)
 
     # Data to values at the points

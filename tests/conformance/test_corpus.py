@@ -1,35 +1,18 @@
 # SPDX-License-Identifier: MIT
-"""Models as exporters write them, compiled, against reference outputs of another framework.
-
-The corpus is looked for in the folder ``$RANVIER_CORPUS`` (default: ``../shared`` beside the
-repository), in ``corpus/index.json``: one JSON object a line.
-"""
+"""Models as exporters write them, compiled, against reference outputs of another framework."""
 
 from __future__ import annotations
 
-import json
-import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from corpus import feeds, needs_corpus, path_of, rows
 from ranvier.compiler import Session
 
-ROOT = Path(__file__).parents[2]
-CORPUS = Path(os.environ.get("RANVIER_CORPUS", ROOT.parent / "shared")) / "corpus"
-
 pytestmark = pytest.mark.usefixtures("cache_folder")
-
-
-def rows() -> list[dict[str, Any]]:
-    """Return the corpus's index; empty where there is no corpus."""
-    index = CORPUS / "index.json"
-    if not index.is_file():
-        return []
-    return [json.loads(line) for line in index.read_text().splitlines()]
 
 
 def compare(row: dict[str, Any], name: str, found: NDArray[Any], expected: NDArray[Any]) -> None:
@@ -46,16 +29,7 @@ def compare(row: dict[str, Any], name: str, found: NDArray[Any], expected: NDArr
         assert np.corrcoef(y.ravel(), reference.ravel())[0, 1] >= 0.99
 
 
-def feeds(row: dict[str, Any], pair: int) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return inputs and expected outputs by name."""
-    with np.load(CORPUS / row["name"] / f"pair{pair}.npz", allow_pickle=False) as data:
-        arrays = {key: data[key] for key in data}
-    inputs = {k.removeprefix("in."): a for k, a in arrays.items() if k.startswith("in.")}
-    outputs = {k.removeprefix("out."): a for k, a in arrays.items() if k.startswith("out.")}
-    return inputs, outputs
-
-
-@pytest.mark.skipif(not rows(), reason=f"no corpus at {CORPUS}; set RANVIER_CORPUS")
+@needs_corpus
 def test_corpus_is_whole() -> None:
     assert len(rows()) == 22
 
@@ -63,7 +37,7 @@ def test_corpus_is_whole() -> None:
 @pytest.mark.parametrize("row", rows(), ids=lambda row: str(row["name"]))
 def test_model(row: dict[str, Any]) -> None:
     """One session serves both pairs, whose shapes differ; every node runs compiled."""
-    session = Session(CORPUS / row["name"] / "model.onnx")
+    session = Session(path_of(row))
     for pair in (0, 1):
         inputs, expected = feeds(row, pair)
         names = [output.name for output in session.get_outputs()]

@@ -12,9 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ranvier.codegen.targets.cpu import CpuTarget
 from ranvier.errors import InputError
 from ranvier.ir import Array
+from ranvier.ir.ops import Blend
+from ranvier.runtime.team import Workers
 from ranvier.training.arena import BLOCK, Layout
+from ranvier.training.block_program import BlockProgram
 from ranvier.training.groups import (
     L1,
     L1L2,
@@ -115,6 +119,17 @@ def test_a_part_is_updated_as_the_whole(optimizer: Optimizer) -> None:
             parts[name].step()
         whole.step()
     equal(dict(whole.parameters), {k: p.parameters[k] for k, p in parts.items()})
+
+
+def test_targets_without_such_kernels_work_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where an op is taken to pieces, results have memory of their own before they are copied."""
+    expected = trained(Updater(weights(), AdamW(), threads=1), range(3))
+    monkeypatch.setattr(CpuTarget, "keeps", lambda *_: False)
+    program = BlockProgram(Blend(), 3, Workers(1))
+    assert not program.in_place
+    found = trained(Updater(weights(), AdamW(), threads=1), range(3))
+    for name, array in expected.items():
+        np.testing.assert_allclose(found[name], array, rtol=1e-6, atol=1e-7)
 
 
 # Groups

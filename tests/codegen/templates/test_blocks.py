@@ -43,14 +43,15 @@ def aligned(array: Array) -> Array:
 @pytest.mark.parametrize("op", STEPS, ids=str)
 def test_results_in_the_memory_of_operands(op: ops.BlockOp, threads: int) -> None:
     """A run in place gives the bits of a run into memory of its own, on any number of threads."""
-    graph = graph_of(op, 7, 64)
+    blocks, size = 34, 1024  # enough for several threads
+    graph = graph_of(op, blocks, size)
     built = build_canonical(graph, parse_target("cpu"))
     assert [i.label.split(" by ")[1][:6] for i in built.program.kernels] == ["blocks"]
     executor = Executor(built.program, built.library, built.weights, Workers(threads))
-    given = operands(op, 7, 64)
+    given = operands(op, blocks, size)
     apart = executor.run(given)
     arrays = {o.name: aligned(a) for o, a in zip(op.operands(), given, strict=True)}
-    sums = aligned_empty((7,), np.float64)
+    sums = aligned_empty((blocks,), np.float64)
     results = [arrays.get(name, sums.copy()) for name in op.results()]
     results = [aligned(r) if r.dtype == np.float64 else r for r in results]
     executor.bind(list(arrays.values()), results)()

@@ -160,6 +160,38 @@ def test_minimal_filtering_is_the_same_on_any_number_of_threads(case: str) -> No
     same_on_threads(kernel_of(graph, UNITS[0], 4), operands(graph))
 
 
+DEPTHWISE = {
+    "single": ((2, 24, 6, 7), 24, (3, 3), {"groups": 24, "low": 1, "high": 1}),
+    "tails": ((3, 21, 5, 6), 21, (3, 3), {"groups": 21, "low": 1, "high": 1, "strides": 2}),
+    "wide": ((1, 19, 9, 8), 19, (5, 5), {"groups": 19, "low": 2, "high": 2}),
+    "dilated": ((1, 16, 9, 9), 16, (3, 2), {"groups": 16, "low": 2, "dilation": 2}),
+    "pairs": ((2, 20, 6, 5), 20, (3, 3), {"groups": 10, "low": 1, "high": 1}),
+    "fours": ((2, 28, 6, 5), 28, (3, 3), {"groups": 7, "low": 1, "high": 1}),
+    "volume": ((1, 16, 4, 5, 6), 16, (3, 3, 3), {"groups": 16, "low": 1, "high": 1}),
+    "signal": ((2, 16, 30), 16, (7,), {"groups": 16, "low": 3, "high": 3}),
+}
+
+
+@pytest.mark.parametrize("case", DEPTHWISE)
+def test_groups_of_few_channels_agree_with_float64(case: str) -> None:
+    data, outputs, window, fields = DEPTHWISE[case]
+    op, graph = gradient_of(data, outputs, window, **fields)
+    kernel = TemplateKernel(graph, "DepthwiseGradient")
+    arrays = operands(graph)
+    (expected,) = op.evaluate(*(a.astype(np.float64) for a in arrays))
+    close(kernel.run(arrays), expected, 1e-6)
+
+
+@pytest.mark.parametrize("unit", UNITS[1:], ids=lambda u: f"{u.lanes}-lanes")
+def test_groups_of_few_channels_by_vectors_of_other_widths(unit: VectorUnit) -> None:
+    data, outputs, window, fields = DEPTHWISE["fours"]
+    op, graph = gradient_of(data, outputs, window, **fields)
+    kernel = TemplateKernel(graph, "DepthwiseGradient", unit)
+    arrays = operands(graph)
+    (expected,) = op.evaluate(*(a.astype(np.float64) for a in arrays))
+    close(kernel.run(arrays, 3), expected, 1e-6)
+
+
 def same_on_threads(kernel: TemplateKernel, arrays: list[Array]) -> None:
     # More threads than there are parts, of which some thus have nothing to do.
     np.testing.assert_array_equal(kernel.run(arrays, 3), kernel.run(arrays, 70))

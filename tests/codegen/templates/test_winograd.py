@@ -32,6 +32,7 @@ from ranvier.compiler import build_canonical, target_ready
 from ranvier.ir import Array, Emitter, Graph, Node, TensorType, interpret, ops
 from ranvier.runtime.executor import Executor
 from ranvier.runtime.team import Workers
+from template_kernel import UNITS, TemplateKernel, close
 
 # Largest error relative to the largest result, of one convolution; the definition in float32 has
 # 1e-6. Whole networks stay within 1e-4.
@@ -282,3 +283,24 @@ def test_networks_keep_their_accuracy(shape: tuple[int, ...]) -> None:
     program, used = built(graph, 4)
     assert len(used) == 8
     assert error(run(program, arrays), wide, arrays) < 1e-5
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=str)
+@pytest.mark.parametrize("window", [(3, 3), (2, 3, 3)], ids=str)
+def test_filters_transformed_inside(unit: VectorUnit, window: tuple[int, ...]) -> None:
+    """A kernel that meets each computed filter once transforms it, for any threads."""
+    emit = Emitter()
+    batch = 8 if len(window) == 2 else 1
+    x = emit.argument(TensorType("float32", (batch, 32, *[4] * len(window))), "x")
+    w = emit.argument(TensorType("float32", (70, 32, *window)), "w")
+    low = (*[0] * (len(window) - 2), 1, 1)
+    ones = (1,) * len(window)
+    graph = emit.graph("g", [x, w], [emit(ops.Conv(ones, low, low, ones, ones), x, w)])
+    kernel = TemplateKernel(graph, "WinogradConvolution", unit)
+    assert isinstance(kernel.plan, WinogradConvolution)
+    assert kernel.plan.blocking.filters_inside
+    assert not kernel.plan.packings
+    arrays = data(graph)
+    (expected,) = interpret(graph, arrays)
+    for threads in (1, 2, 3):
+        close(kernel.run(arrays, threads), expected, BOUND[4])
