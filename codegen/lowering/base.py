@@ -16,6 +16,9 @@ from ...errors import UnsupportedError
 from ...ir.op import Op
 from ...ir.types import TensorType
 
+TOGETHER = "together"
+"""Annotation of a stage whose last axis is to be unrolled."""
+
 Expr: TypeAlias = Any
 Indices: TypeAlias = tuple[Expr, ...]
 Dims: TypeAlias = tuple[int, ...]
@@ -233,16 +236,36 @@ class Context:
         return self.lazy(shape, dtype, read)
 
     def stage(
-        self, shape: Dims, dtype: str, fn: Callable[..., Expr], name: str = "stage"
+        self,
+        shape: Dims,
+        dtype: str,
+        fn: Callable[..., Expr],
+        name: str = "stage",
+        together: bool = False,
     ) -> Tensor:
-        """Return a tensor computed once into a buffer of its own."""
+        """Return a tensor computed once into a buffer of its own.
+
+        Args:
+            shape: of the tensor.
+            dtype: TVM type of its elements.
+            fn: from indices to an element.
+            name: of the stage.
+            together: whether the elements along the last axis, which is short, are computed in
+                one piece of code, so that what they have in common is computed once.
+        """
         shape = tuple(shape)
 
         def body(*indices: Expr) -> Expr:
             return self.scoped(lambda: fn(*indices))
 
         return self._buffered(
-            te.compute(_te_shape(shape), _arity(body, shape), self.fresh(name)), shape
+            te.compute(
+                _te_shape(shape),
+                _arity(body, shape),
+                self.fresh(name),
+                attrs={TOGETHER: True} if together else None,
+            ),
+            shape,
         )
 
     def materialise(self, tensor: Tensor, name: str = "stage") -> Tensor:

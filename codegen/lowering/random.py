@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tvm import tirx
 
 from ...ir import TensorType, ops
-from ...ir.ops.random import MULTIPLIERS, ROUNDS, WEYL
+from ...ir.ops.random import BLOCK, MULTIPLIERS, ROUNDS, WEYL
 from .base import Context, Expr, Tensor, lowering
 
 
@@ -16,37 +16,49 @@ from .base import Context, Expr, Tensor, lowering
 def random_bits(
     ctx: Context, op: ops.RandomBits, inputs: Sequence[Tensor], outputs: Sequence[TensorType]
 ) -> Sequence[Tensor]:
-    """Run Philox4x32-10 for each element and keep one of its four words.
-
-    Computing a block for every element costs four times the work of a kernel that stores four
-    words, and in exchange needs no loop of its own: the bits are made where they are used.
-    """
-    (key,) = inputs
-
-    def element(*indices: Expr) -> Expr:
-        return _word(ctx, _position(indices, op.shape), [key(k) for k in range(4)], 0)
-
-    return (ctx.stage(op.shape, "uint32", element),)
+    """Run Philox4x32-10 with the key; see :func:`_stage`."""
+    key = ctx.materialise(inputs[0])
+    return (_stage(ctx, op.shape, (), lambda k: key(k), 0),)
 
 
 @lowering(ops.RowBits)
 def row_bits(
     ctx: Context, op: ops.RowBits, inputs: Sequence[Tensor], outputs: Sequence[TensorType]
 ) -> Sequence[Tensor]:
-    """Run Philox4x32-10 for each element with the key of its row, as :func:`random_bits`."""
+    """Run Philox4x32-10 with the key of each row; see :func:`_stage`."""
     keys = ctx.materialise(inputs[0])
-
-    def element(row: Expr, *indices: Expr) -> Expr:
-        words = [keys(row, k) for k in range(4)]
-        return _word(ctx, _position(indices, op.shape), words, op.stream)
-
-    return (ctx.stage(outputs[0].dims, "uint32", element),)
+    return (_stage(ctx, op.shape, (keys.shape[0],), keys, op.stream),)
 
 
-def _word(ctx: Context, position: Expr, key: Sequence[Expr], stream: int) -> Expr:
-    """Return the word at a position of the sequence that a key and a stream give."""
-    words = _philox(ctx, key, tirx.shift_right(position, _index(2)), stream)
-    lane = ctx.let(tirx.bitwise_and(position, _index(3)))
+def _stage(
+    ctx: Context,
+    shape: tuple[int, ...],
+    rows: tuple[int, ...],
+    key: Callable[..., Expr],
+    stream: int,
+) -> Tensor:
+    """Return the words of a sequence in ``shape``, for each of some rows.
+
+    In general each element computes a block and keeps one of its four words. Where the last
+    axis is such a block, its four elements are computed together, at a quarter of the cost.
+    """
+    whole = bool(shape) and shape[-1] == BLOCK
+
+    def element(*indices: Expr) -> Expr:
+        row, place = indices[: len(rows)], indices[len(rows) :]
+        words = [key(*row, k) for k in range(4)]
+        if whole:
+            block, lane = _position(place[:-1], shape[:-1]), tirx.Cast("int64", place[-1])
+        else:
+            position = ctx.let(_position(place, shape))
+            block = tirx.shift_right(position, _index(2))
+            lane = ctx.let(tirx.bitwise_and(position, _index(3)))
+        return _word(_philox(ctx, words, block, stream), lane)
+
+    return ctx.stage((*rows, *shape), "uint32", element, together=whole)
+
+
+def _word(words: Sequence[Expr], lane: Expr) -> Expr:
     first = tirx.Select(tirx.EQ(lane, _index(0)), words[0], words[1])
     second = tirx.Select(tirx.EQ(lane, _index(2)), words[2], words[3])
     return tirx.Select(lane < _index(2), first, second)

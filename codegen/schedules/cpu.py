@@ -9,6 +9,7 @@ from typing import Any
 
 from tvm import DataType
 
+from ..lowering.base import TOGETHER
 from ..split import SHARED
 from .blocks import open_schedule
 
@@ -44,6 +45,8 @@ def schedule_cpu(function: Any, strides: Sequence[tuple[int, ...] | None] = ()) 
         # A stage reads what all threads wrote in the one before, and a kernel has no barrier.
         if len(blocks) == 1:
             _share(schedule, block, moved)
+        if TOGETHER in schedule.get(block).annotations:
+            schedule.unroll(schedule.get_loops(block)[-1])
     return schedule.mod["main"]
 
 

@@ -31,6 +31,8 @@ KEY = TensorType("uint32", (4,))
 MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 WEYL = (0x9E3779B9, 0xBB67AE85)
 ROUNDS = 10
+BLOCK = 4
+"""Words that are generated together."""
 
 
 def key_of(seed: int, stream: int = 0, step: int = 0) -> Array:
@@ -203,7 +205,10 @@ class RandomNormal(Composite):
         """Transform pairs of uniform numbers."""
         pairs = unit_interval(emit, self, inputs[0], (2, *self.shape), self.dtype)
         u, v = (emit(Reshape(self.shape), slice_along(emit, pairs, 0, k, k + 1)) for k in range(2))
-        normal = box_muller(emit, u, v, self.scale)
+        radius, angle = polar(emit, u, v, self.scale)
+        if self.scale < 0:
+            radius = emit(Neg(), radius)
+        normal = emit(Mul(), radius, emit(Cos(), angle))
         return (
             as_type(emit, emit(Add(), normal, emit.scalar_like(self.mean, normal)), self.dtype),
         )
@@ -311,14 +316,15 @@ def double_from(emit: Emitter, high: Value, low: Value) -> Value:
     return emit(Add(), upper, _scaled(emit, low, 6, "float64", 2.0**-53))
 
 
-def box_muller(emit: Emitter, u: Value, v: Value, scale: float) -> Value:
-    """Emit ``scale * sqrt(-2 log(1 - u)) * cos(2 pi v)``: normal if ``u`` and ``v`` are uniform."""
+def polar(emit: Emitter, u: Value, v: Value, scale: float) -> tuple[Value, Value]:
+    """Emit radius ``|scale| sqrt(-2 log(1 - u))`` and angle ``2 pi v``.
+
+    Both coordinates of that point are normal, and independent, if ``u`` and ``v`` are uniform.
+    """
     angle = emit(Mul(), v, emit.scalar_like(2 * math.pi, v))
     logarithm = emit(Log1p(), emit(Neg(), u))
     radius = emit(Sqrt(), emit(Mul(), logarithm, emit.scalar_like(-2 * scale**2, u)))
-    if scale < 0:
-        radius = emit(Neg(), radius)
-    return emit(Mul(), radius, emit(Cos(), angle))
+    return radius, angle
 
 
 def _scaled(emit: Emitter, bits: Value, drop: int, dtype: str, unit: float) -> Value:

@@ -13,9 +13,11 @@ from ..op import Arrays, Composite, Kind, Op, Types, Values
 from ..types import TensorType, Type
 from .arithmetic import Add, Mul
 from .comparison import Less
+from .elementary import Cos, Log, Sqrt
 from .elementwise import result_type
-from .random import as_type, box_muller, check_float, double_from, philox, single_from
+from .random import BLOCK, as_type, check_float, double_from, philox, polar, single_from
 from .shape import Reshape, slice_along
+from .terms import Term
 
 if TYPE_CHECKING:
     from ..emitter import Emitter
@@ -109,7 +111,8 @@ class RowUniform(Composite):
 class RowNormal(Composite):
     """Normal numbers of mean 0 and deviation 1, those of row ``n`` a function of key ``n`` alone.
 
-    ``sqrt(-2 log(1 - u)) * cos(2 pi v)`` for uniform ``u`` and ``v``.
+    The number that a normal one stays below with probability ``u``, for uniform ``u``; float64
+    numbers are ``sqrt(-2 log(1 - u)) cos(2 pi v)``, of two uniform ones each.
 
     Shapes: keys uint32 (N, 4), result (N, shape...). Gradient: none, for keys have none.
 
@@ -119,7 +122,8 @@ class RowNormal(Composite):
         dtype: element type of the result, a float.
 
     References:
-        Box and Muller, A note on the generation of random normal deviates, 1958.
+        Giles, Approximating the erfinv function, GPU Computing Gems, 2011. Box and Muller, A
+        note on the generation of random normal deviates, 1958.
     """
 
     name: ClassVar[str] = "row_normal"
@@ -128,10 +132,16 @@ class RowNormal(Composite):
     dtype: str = "float32"
 
     def expand(self, emit: Emitter, *inputs: Value) -> Values:
-        """Transform pairs of uniform numbers."""
-        pairs = unit_rows(emit, self, inputs[0], (2, *self.shape), self.stream, self.dtype)
-        u, v = _halves(emit, pairs, self.shape)
-        return (as_type(emit, box_muller(emit, u, v, 1.0), self.dtype),)
+        """Transform uniform numbers."""
+        (keys,) = inputs
+        if self.dtype != "float64":
+            unit = unit_rows(emit, self, keys, self.shape, self.stream, self.dtype)
+            return (as_type(emit, normal_quantile(Term(emit, unit)).value, self.dtype),)
+        pairs = unit_rows(emit, self, keys, (2, *self.shape), self.stream, self.dtype)
+        rows = (result_type(pairs).dims[0], *self.shape)
+        u, v = (emit(Reshape(rows), slice_along(emit, pairs, 1, k, k + 1)) for k in range(2))
+        radius, angle = polar(emit, u, v, 1.0)
+        return (emit(Mul(), radius, emit(Cos(), angle)),)
 
 
 @dataclass(frozen=True)
@@ -161,22 +171,62 @@ class RowBernoulli(Composite):
         return (true,)
 
 
+_CENTRAL = (
+    2.81022636e-08, 3.43273939e-07, -3.5233877e-06, -4.39150654e-06, 0.00021858087,
+    -0.00125372503, -0.00417768164, 0.246640727, 1.50140941,
+)  # fmt: skip
+_TAIL = (
+    -0.000200214257, 0.000100950558, 0.00134934322, -0.00367342844, 0.00573950773,
+    -0.0076224613, 0.00943887047, 1.00167406, 2.83297682,
+)  # fmt: skip
+
+
+def normal_quantile(unit: Term) -> Term:
+    """Emit what a normal number stays below with probability ``unit``, in single precision.
+
+    ``sqrt(2) erfinv(2 u - 1)`` by polynomials in ``w = -log(4 u (1 - u))`` and in its root,
+    where ``u`` lies half a step above the uniform number, of 24 bits: never 0 or 1.
+    """
+    x = 2 * unit - (1 - 2.0**-24)
+    w = -((1 - x) * (1 + x)).apply(Log())
+    central = _polynomial(_CENTRAL, w - 2.5)
+    tail = _polynomial(_TAIL, w.apply(Sqrt()) - 3)
+    return (w < 5).where(central, tail) * x * math.sqrt(2)
+
+
+def _polynomial(coefficients: tuple[float, ...], x: Term) -> Term:
+    total = x * coefficients[0] + coefficients[1]
+    for coefficient in coefficients[2:]:
+        total = total * x + coefficient
+    return total
+
+
 def unit_rows(
     emit: Emitter, op: Op, keys: Value, shape: tuple[int, ...], stream: int, dtype: str
 ) -> Value:
     """Emit uniform numbers in [0, 1) of float64, or of float32 for any narrower float."""
     check_float(op, dtype)
+    count = math.prod(shape)
     if dtype != "float64":
-        return single_from(emit, emit(RowBits(shape, stream), keys))
-    words = emit(RowBits((2, *shape), stream), keys)
-    return double_from(emit, *_halves(emit, words, shape))
+        unit = single_from(emit, _words(emit, keys, count, stream))
+    else:
+        words = _words(emit, keys, 2 * count, stream)
+        halves = (slice_along(emit, words, 1, k * count, (k + 1) * count) for k in range(2))
+        unit = double_from(emit, *halves)
+    return emit(Reshape((result_type(unit).dims[0], *shape)), unit)
 
 
-def _halves(emit: Emitter, x: Value, shape: tuple[int, ...]) -> tuple[Value, Value]:
-    """Return both parts of an axis 1 of size 2."""
-    rows = (result_type(x).dims[0], *shape)
-    first, second = (emit(Reshape(rows), slice_along(emit, x, 1, k, k + 1)) for k in range(2))
-    return first, second
+def _words(emit: Emitter, keys: Value, count: int, stream: int) -> Value:
+    """Emit random bits (N, count), as RowBits gives them, in whole blocks if there are many.
+
+    Blocks are generated four words at a time; words in any other shape each alone.
+    """
+    if count <= BLOCK:
+        return emit(RowBits((count,), stream), keys)
+    blocks = -(-count // BLOCK)
+    bits = emit(RowBits((blocks, BLOCK), stream), keys)
+    rows = emit(Reshape((result_type(bits).dims[0], blocks * BLOCK)), bits)
+    return slice_along(emit, rows, 1, 0, count)
 
 
 __all__ = ["RowBernoulli", "RowBits", "RowNormal", "RowUniform"]

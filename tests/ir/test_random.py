@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 
 from ranvier.errors import OpError
-from ranvier.ir import Array, Op, ops, type_of
+from ranvier.ir import Array, Emitter, Op, TensorType, interpret, ops, type_of
 from ranvier.ir.ops.random import philox
+from ranvier.ir.ops.random_rows import normal_quantile
+from ranvier.ir.ops.terms import Term
 
 MANY = (200, 100)
 
@@ -143,10 +147,27 @@ def test_first_numbers_of_many_keys_are_uniform() -> None:
     counts, _ = np.histogram(x, 20, (0, 1))
     np.testing.assert_allclose(counts, 1000, atol=150)
     assert abs(np.corrcoef(x[1:], x[:-1])[0, 1]) < 0.03
-    (normal,) = ops.RowNormal((), stream=1).evaluate(keys)
-    np.testing.assert_allclose([normal.mean(), normal.std()], [0, 1], atol=0.02)
+    (normal,) = ops.RowNormal((3,), stream=1).evaluate(keys)
+    np.testing.assert_allclose([normal.mean(0), normal.std(0)], [[0] * 3, [1] * 3], atol=0.02)
+    assert np.abs(np.corrcoef(normal.T) - np.eye(3)).max() < 0.03
+    assert abs(np.corrcoef(normal[:, 0] ** 2, normal[:, 2] ** 2)[0, 1]) < 0.03
     (true,) = ops.RowBernoulli((), stream=2).evaluate(keys, np.array(0.3))
     assert abs(true.mean() - 0.3) < 0.01
+
+
+def test_normal_numbers_of_rows_have_the_normal_distribution() -> None:
+    steps = np.arange(0, 2**24, 2**24 // 4001)
+    steps = np.unique(np.concatenate([steps, np.arange(40), 2**24 - 1 - np.arange(40)]))
+    emit = Emitter()
+    unit = emit.argument(TensorType("float32", steps.shape), "u")
+    graph = emit.graph("g", [unit], [normal_quantile(Term(emit, unit)).value])
+    (found,) = interpret(graph, [(steps / 2**24).astype(np.float32)])
+    expected = (steps + 0.5) / 2**24
+    below = np.array([0.5 * math.erfc(-z / math.sqrt(2)) for z in found.tolist()])
+    # Single precision of the number, carried over by the density.
+    density = np.exp(-(found.astype(np.float64) ** 2) / 2) / math.sqrt(2 * math.pi)
+    assert (np.abs(below - expected) <= 1e-6 * (1 + np.abs(found)) * density + 1e-9).all()
+    np.testing.assert_allclose(found[:40], -found[:-41:-1], rtol=1e-6)
 
 
 @pytest.mark.parametrize(

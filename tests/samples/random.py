@@ -16,6 +16,7 @@ RATIO = np.array(0.4, np.float32)
 
 SAMPLES = [
     Sample(ops.RandomBits((3, 5)), (KEY,)),
+    Sample(ops.RandomBits((2, 4)), (KEY,), "blocks"),
     Sample(ops.RandomBits(()), (KEY,), "scalar"),
     Sample(ops.RandomBits((0, 2)), (KEY,), "empty"),
     Sample(ops.RandomUniform((7,), -1.0, 3.0), (KEY,)),
@@ -34,6 +35,8 @@ SAMPLES = [
     Sample(ops.Multinomial(6), (X, KEY)),
     Sample(ops.Multinomial(2), (X[:, :1], KEY), "single"),
     Sample(ops.RowBits((3, 2)), (KEYS,)),
+    Sample(ops.RowBits((2, 3, 4), 2), (KEYS,), "blocks"),
+    Sample(ops.RowBits((4,)), (KEYS,), "block"),
     Sample(ops.RowBits((), 7), (KEYS,), "scalar"),
     Sample(ops.RowBits((5,), 2**32 - 1), (KEYS,), "last-stream"),
     Sample(ops.RowBits((0, 2)), (KEYS,), "empty"),
@@ -42,7 +45,9 @@ SAMPLES = [
     Sample(ops.RowUniform((4,), stream=1, dtype="float64"), (KEYS,), "float64"),
     Sample(ops.RowUniform((), dtype="float16"), (KEYS,), "half"),
     Sample(ops.RowNormal((2, 3), 4), (KEYS,)),
+    Sample(ops.RowNormal((5,)), (KEYS,), "odd"),
     Sample(ops.RowNormal((), dtype="float64"), (KEYS,), "float64"),
+    Sample(ops.RowUniform((3, 3), stream=1), (KEYS,), "blocks"),
     Sample(ops.RowBernoulli((6,), 9), (KEYS, np.array(0.4, np.float32))),
     Sample(ops.RowBernoulli((2,)), (KEYS, np.array([[0.1], [0.5], [0.9]])), "each", gradient=None),
     Sample(ops.RandomKey(), ()),

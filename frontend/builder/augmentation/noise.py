@@ -29,17 +29,17 @@ def gaussian_noise(deviation: Range = (0.0, 0.1)) -> Augmentation:
 def laplace_noise(deviation: Range = (0.0, 0.1)) -> Augmentation:
     """Add numbers of Laplace's distribution to the image, which is sharper than the normal one.
 
-    ``+-log(1 - u) * deviation / sqrt(2)`` for uniform ``u``; the deviation is drawn for each
-    sample.
+    ``-sign(u) log(1 - |u|) * deviation / sqrt(2)`` for ``u`` uniform between -1 and 1; the
+    deviation is drawn for each sample.
     """
     checked("laplace_noise: deviation", deviation, 0)
 
     def change(layer: Layer, draws: Draws, x: Tensor) -> Tensor:
-        uniform = draws.uniform(1, (0.0, 1.0), *x.shape[1:])
-        size = layer.apply(ops.Log1p(), uniform * -1.0)
-        sign = draws.true(2, 0.5, *x.shape[1:])
-        noise = layer.apply(ops.Select(), sign, size, size * -1.0)
-        scale = draws.uniform(0, deviation) * math.sqrt(0.5)
+        # In the middle of the steps of 24 random bits: never -1, 0 or 1.
+        uniform = draws.uniform(1, (-1.0 + 2**-24, 1.0 + 2**-24), *x.shape[1:])
+        away = layer.apply(ops.Abs(), uniform) * -1.0
+        noise = layer.apply(ops.Sign(), uniform) * layer.apply(ops.Log1p(), away)
+        scale = draws.uniform(0, deviation) * -math.sqrt(0.5)
         return x + noise * column(scale, x.rank)
 
     return changed("laplace_noise", change)
