@@ -355,6 +355,26 @@ def test_options_and_merging_are_checked() -> None:
         of(M.Accuracy(ignore_index=9), np.zeros((2, 3)), np.full(2, 9))
 
 
+def test_metric_of_one_output_of_several() -> None:
+    x, t = {"a": SINGLE, "b": SCORES}, {"mask": MASK, "labels": LABELS}
+    first, second = (M.OfOutput(metric=M.Dice(), output="a", target="mask") for _ in range(2))
+    first.update(x, t)
+    second.load(first.state())
+    second.merge(first)
+    assert second.result() == first.result() == of(M.Dice(), SINGLE, MASK)
+    first.reset()
+    first.update(SINGLE, MASK)  # where there is one, names are not asked
+    assert first.result() == second.result()
+    with pytest.raises(InputError, match=r"there is no target 'masks'; targets are: mask, labels$"):
+        M.OfOutput(metric=M.Dice(), output="a", target="masks").update(x, t)
+    with pytest.raises(InputError, match=r"none is named; outputs are: a, b$"):
+        M.OfOutput(metric=M.Dice()).update(x, MASK)
+    with pytest.raises(InputError, match="cannot merge"):
+        first.merge(M.OfOutput(metric=M.Dice(), output="b", target="mask"))
+    with pytest.raises(InputError, match=r"metric 'dice': expected one array, found .*: a, b; OfO"):
+        M.Dice().update(x, MASK)  # type: ignore[arg-type]
+
+
 def test_metrics_by_name() -> None:
     assert isinstance(metrics.metric_named("sensitivity"), M.Recall)
     with pytest.raises(InputError, match=r"no metric 'acc'; there are: accuracy, auc, "):

@@ -13,6 +13,7 @@ from .confusion import (
 from .distance import HausdorffDistance
 from .metric import Metric
 from .names import METRICS, metric_named
+from .outputs import OfOutput
 from .overlap import Dice, IoU
 from .ranking import AUC, TopK
 from .regression import BinaryAccuracy, MeanAbsoluteError, MeanRelativeError, MeanSquaredError, Sum
@@ -32,6 +33,7 @@ __all__ = [
     "MeanRelativeError",
     "MeanSquaredError",
     "Metric",
+    "OfOutput",
     "Precision",
     "Recall",
     "Specificity",

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -70,6 +71,7 @@ def scores_of(metric: Metric[Any], outputs: Array) -> Array:
     Raises:
         InputError: there is no sample, or a score is NaN.
     """
+    check_single(metric, outputs)
     scores = np.asarray(outputs)
     if not scores.size:
         raise metric.error(f"outputs {list(scores.shape)} are empty; there is nothing to count")
@@ -82,12 +84,22 @@ def scores_of(metric: Metric[Any], outputs: Array) -> Array:
     return scores[:, None] if scores.ndim == 1 else scores
 
 
+def check_single(metric: Metric[Any], arrays: object) -> None:
+    """Raise if there are several arrays by name."""
+    if isinstance(arrays, Mapping):
+        raise metric.error(
+            f"expected one array, found several by name: {', '.join(map(str, arrays))}; OfOutput "
+            "says which"
+        )
+
+
 def labels_of(metric: Metric[Any], scores: Array, targets: Array) -> Array:
     """Return labels (N, spatial...).
 
     Raises:
         InputError: shapes do not fit.
     """
+    check_single(metric, targets)
     found: Array = np.asarray(targets)
     batch, channels, *spatial = scores.shape
     if found.shape == (batch, *spatial):
@@ -110,6 +122,8 @@ def paired(metric: Metric[Any], outputs: Array, targets: Array) -> tuple[Array, 
     Raises:
         InputError: shapes differ by more than an axis 1 of size 1, or there is nothing.
     """
+    check_single(metric, outputs)
+    check_single(metric, targets)
     x, t = np.asarray(outputs, np.float64), np.asarray(targets, np.float64)
     if x.shape != t.shape and x.ndim > 1 and x.shape[1] == 1 and t.shape == x[:, 0].shape:
         t = t[:, None]
