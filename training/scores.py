@@ -79,8 +79,8 @@ class Scores:
         self.samples = int(state["samples"])
 
 
-def only(arrays: Mapping[str, Array]) -> Any:
-    """Return the array if there is one, else all by name."""
+def only(arrays: Mapping[str, Any]) -> Any:
+    """Return the only value if there is one, else all by name."""
     return next(iter(arrays.values())) if len(arrays) == 1 else arrays
 
 

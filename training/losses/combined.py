@@ -157,6 +157,8 @@ class PerOutput:
         Raises:
             LayerError: an output or a target does not exist, or a name says nothing.
         """
+        if isinstance(outputs, Tensor):
+            raise LayerError("loss 'per_output': the model has one output, which needs no name")
         for unknown in (self.weights.keys() | self.targets.keys()) - self.losses.keys():
             raise _absent("loss", unknown, self.losses)
         terms = []
