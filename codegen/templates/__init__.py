@@ -22,6 +22,7 @@ from .normalise import normalise
 from .planar import planar_convolution
 from .pooled_moments import pooled_moments
 from .pooling import pooling
+from .pooling_gradient import pooling_gradient
 from .product import product
 from .resampling import resampling
 from .rows import row_kernel
@@ -41,6 +42,7 @@ TEMPLATES: tuple[Template, ...] = (
     winograd_gradient,
     weight_gradient,
     pooling,
+    pooling_gradient,
     averaging,
     resampling,
     product,
