@@ -35,6 +35,8 @@ AUGMENTATIONS: dict[str, tuple[Augmentation, Augmentation | None, int]] = {
     "quarter_turns": (aug.quarter_turns(), None, 2),
     "random_crop": (aug.random_crop(5), aug.random_crop(8), 1),
     "resized_crop": (aug.resized_crop(6), aug.resized_crop(8, ONES, ONES), 2),
+    "centre_crop": (aug.centre_crop(5), aug.centre_crop(8), 2),
+    "resized": (aug.resized((5, 9)), aug.resized(8), 1),
     "pad_by": (aug.pad_by(2, 1, value=0.5), aug.pad_by(0), 1),
     "affine": (
         aug.affine(rotation=(-30, 30), scale=(0.7, 1.3), shear=(-9, 9), translation=(-0.2, 0.2)),
@@ -93,7 +95,7 @@ def test_an_image_is_the_same_in_any_batch(name: str) -> None:
 
 
 def test_keys_change_images(name: str) -> None:
-    if name in ("pad_by", "normalize", "to_float"):
+    if name in ("centre_crop", "resized", "pad_by", "normalize", "to_float"):
         return
     augmentation, _, channels = AUGMENTATIONS[name]
     one = images(1, 8, 8, channels=channels)

@@ -137,6 +137,12 @@ def test_whole_image_is_resized_without_keys() -> None:
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
+def test_the_middle_is_cut_out() -> None:
+    image = RANDOM.random((2, 1, 7, 6)).astype(np.float32)
+    found = changed_image(aug.centre_crop((3, 4)), image, keys_of(0, 1))
+    np.testing.assert_array_equal(found, image[:, :, 2:5, 1:5])
+
+
 def test_blur_is_a_gaussian() -> None:
     image = np.zeros((1, 1, 21, 21), np.float32)
     image[0, 0, 10, 10] = 1

@@ -19,7 +19,7 @@ from .affine import affine, rotate, scale, shift
 from .blur import gaussian_blur
 from .colour import colour_jitter, greyscale
 from .combinators import maybe, one_of, sequence, switched
-from .crops import pad_by, random_crop, resized_crop
+from .crops import centre_crop, pad_by, random_crop, resized, resized_crop
 from .drawing import Draws, Range, split
 from .elastic import elastic
 from .erasing import coarse_dropout, cutout
@@ -38,6 +38,7 @@ __all__ = [
     "Range",
     "affine",
     "brightness",
+    "centre_crop",
     "changed",
     "coarse_dropout",
     "colour_jitter",
@@ -59,6 +60,7 @@ __all__ = [
     "quarter_turns",
     "random_crop",
     "renamed",
+    "resized",
     "resized_crop",
     "rotate",
     "salt_and_pepper",

@@ -45,6 +45,12 @@ def random_crop(size: Sizes) -> Augmentation:
     return augment
 
 
+def centre_crop(size: Sizes) -> Augmentation:
+    """Cut the middle out of image and mask, with or without keys; see :func:`random_crop`."""
+    crop = random_crop(size)
+    return lambda fields, keys: crop(fields, None)
+
+
 def _place(draws: Draws, stream: int, spare: int) -> Tensor:
     """Return whole numbers from 0 to ``spare``."""
     drawn = draws.uniform(stream, (0.0, spare + 1.0))
@@ -109,6 +115,12 @@ def resized_crop(
     return augment
 
 
+def resized(size: Sizes, interpolation: Interpolation | None = None) -> Augmentation:
+    """Resize image and mask, with or without keys; see :func:`resized_crop`."""
+    crop = resized_crop(size, interpolation=interpolation)
+    return lambda fields, keys: crop(fields, None)
+
+
 def _each(whole: Sequence[int], target: Sequence[int]) -> list[tuple[int, tuple[int, int]]]:
     return list(enumerate(zip(whole, target, strict=True)))
 
@@ -165,4 +177,4 @@ def pad_by(
     return augment
 
 
-__all__ = ["pad_by", "random_crop", "resized_crop"]
+__all__ = ["centre_crop", "pad_by", "random_crop", "resized", "resized_crop"]
