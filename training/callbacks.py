@@ -45,7 +45,7 @@ class Run(Protocol):
 
     @property
     def learning_rate(self) -> float:
-        """The rate of the last update."""
+        """The rate of the next update."""
 
     def stop(self, reason: str) -> None:
         """End the run after this step, or after this epoch when called at its end."""
@@ -54,10 +54,10 @@ class Run(Protocol):
         """Write a checkpoint from which the run goes on bit for bit."""
 
     def parameters(self) -> Mapping[str, Array]:
-        """Return the parameters and running statistics by name; whoever keeps them copies."""
+        """Return parameters, running statistics and running means; whoever keeps them copies."""
 
     def set_parameters(self, values: Mapping[str, Array]) -> None:
-        """Replace parameters and running statistics by those of ``parameters``."""
+        """Replace them by what ``parameters`` returned."""
 
 
 class Callback:

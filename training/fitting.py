@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ..errors import InputError
 from ..ir import Array
 from .batches import Batches
@@ -21,6 +23,9 @@ from .scores import Scores
 
 if TYPE_CHECKING:
     from .trainer import Trainer
+
+AVERAGE = "average/"
+"""How the names of running means begin among the parameters that callbacks see."""
 
 
 @dataclass
@@ -66,7 +71,7 @@ class Fitting:
         self.epochs = epochs
         self.validation = validation
         self.callbacks = Callbacks(callbacks)
-        self.stopped = ""
+        self.stopped = trainer.stopped = ""
         self._epoch = trainer.position.epoch
         self._scores = Scores({}, trainer.model)
 
@@ -104,7 +109,7 @@ class Fitting:
 
     def stop(self, reason: str) -> None:
         """End the run after this step, or after this epoch when called at its end."""
-        self.stopped = reason or "stopped"
+        self.stopped = self.trainer.stopped = reason or "stopped"
 
     def save(self, path: Path) -> None:
         """Write a checkpoint from which the run goes on bit for bit."""
@@ -116,12 +121,16 @@ class Fitting:
         save(self.trainer, path, running)
 
     def parameters(self) -> Mapping[str, Array]:
-        """Return parameters and statistics by name."""
-        return self.trainer.parameters()
+        """Return parameters and statistics by name, and running means where they are kept."""
+        means = {AVERAGE + k: a for k, a in self.trainer.updater.averages.items()}
+        return {**self.trainer.parameters(), **means}
 
     def set_parameters(self, values: Mapping[str, Array]) -> None:
-        """Replace parameters and statistics."""
-        self.trainer.set_parameters(values)
+        """Replace parameters, statistics and running means."""
+        means = {AVERAGE + k: a for k, a in self.trainer.updater.averages.items()}
+        self.trainer.set_parameters({k: a for k, a in values.items() if k not in means})
+        for name in values.keys() & means.keys():  # after parameters, which set their means, too
+            np.copyto(means[name], values[name])
 
     # The loop
 
@@ -152,15 +161,18 @@ class Fitting:
         if not position.batch:
             self._scores = Scores({}, self.trainer.model)
             self.callbacks.on_epoch_begin(self, self._epoch)
-        count = len(self.data)
+        count, samples, seconds = len(self.data), 0, 0.0
         for fields in kpis.waiting(self.data.epoch(self._epoch, position.batch)):
             started = time.perf_counter()
             # The last batch of an epoch does not wait for others to be accumulated.
             last = position.batch + 1 == count
             figures = self.trainer.learn(fields, self._scores, now=last)
             kpis.add_samples(_samples(fields))
+            samples += _samples(fields)
+            seconds += time.perf_counter() - started
             if figures is not None:
-                self._end_step(figures, _samples(fields), started)
+                self._end_step({**figures, "samples": samples, "seconds": seconds})
+                samples, seconds = 0, 0.0
             if self.stopped:
                 return
         figures = {**self._scores.figures(), "learning_rate": self.learning_rate}
@@ -169,9 +181,7 @@ class Fitting:
         figures["seconds"] = time.perf_counter() - begun
         self._end_epoch(figures)
 
-    def _end_step(self, figures: dict[str, float], samples: int, started: float) -> None:
-        figures["samples"] = samples
-        figures["seconds"] = time.perf_counter() - started
+    def _end_step(self, figures: Mapping[str, float]) -> None:
         self.history.add_step(self.step, self._epoch, figures)
         self.callbacks.on_step_end(self, self.step, figures)
 

@@ -111,6 +111,11 @@ class Trainer:
         augmentation: changes fields inside the compiled graph, in training alone.
         options: everything else.
 
+    Attributes:
+        position: how far the run is.
+        history: figures of its epochs and steps.
+        stopped: why the last ``fit`` ended before its time; empty if it did not.
+
     Raises:
         InputError: nothing would be trained.
         ModelError: an ONNX model is damaged.
@@ -145,6 +150,7 @@ class Trainer:
         self.schedule = schedule
         self.history = History()
         self.position = Position()
+        self.stopped = ""
         parameters = self.model.parameters
         variables = tuple(k for k in parameters if not _matches(k, options.frozen))
         learned = tuple(k for k in variables if k in self.model.trainable)
