@@ -10,9 +10,9 @@ import os
 import platform
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path, PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import TrainingError
 from ..runtime.atomic import atomic_file
@@ -21,6 +21,9 @@ from .charts import Curve, line_chart, xml_text
 from .figures import VALIDATION, to_json
 from .history import History
 from .kpis import KeyFigures
+
+if TYPE_CHECKING:
+    from .trainer import Trainer
 
 _PACKAGES = ("ranvier", "numpy", "apache-tvm", "onnx")
 _STYLE = """
@@ -129,6 +132,23 @@ def page(report: TrainingReport) -> str:
     )
 
 
+def configuration_of(trainer: Trainer) -> dict[str, Any]:
+    """Return what a report says of a trainer; sizes of data are the caller's to add."""
+    options, loss = trainer.options, trainer.task.loss
+    return {
+        "model": trainer.model.name,
+        "parameters": sum(array.size for array in trainer.parameters().values()),
+        "parameters that are trained": sum(
+            trainer.updater.parameters[name].size for name in trainer.task.learned
+        ),
+        "loss": _described(loss),
+        "optimizer": _described(trainer.optimizer),
+        "schedule": "none" if trainer.schedule is None else _described(trainer.schedule),
+        "metrics": list(trainer.metrics),
+        "options": {f.name: _described(getattr(options, f.name)) for f in fields(options)},
+    }
+
+
 def describe_machine() -> dict[str, Any]:
     """Return what this machine is, without anything that names it."""
     return {
@@ -140,6 +160,13 @@ def describe_machine() -> dict[str, Any]:
         "python": platform.python_version(),
         **{name: version for name in _PACKAGES if (version := _version(name))},
     }
+
+
+def _described(value: object) -> str:
+    """Return a value with its settings; without an address, where it has none to tell."""
+    if is_dataclass(value) or isinstance(value, str | int | float | tuple) or value is None:
+        return str(value)
+    return getattr(value, "__name__", type(value).__name__)
 
 
 def _version(package: str) -> str:

@@ -20,11 +20,11 @@ import pytest
 import train_program
 from ranvier.errors import CheckpointError
 from ranvier.training.callbacks import EarlyStopping
-from ranvier.training.checkpoint import Checkpoint, load_checkpoint, steps_in
+from ranvier.training.checkpoint import Checkpoint, load_checkpoint, steps_in, write_checkpoint
 from ranvier.training.kpis import Kpis
 from ranvier.training.losses import CrossEntropy
 from ranvier.training.optimizers import Adam
-from ranvier.training.report import TrainingReport, write_report
+from ranvier.training.report import TrainingReport, configuration_of, write_report
 from ranvier.training.trainer import Options, Trainer
 from ranvier.training.update import Average
 
@@ -107,19 +107,17 @@ def test_interrupted_run_goes_on_bit_for_bit(
     at: int, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Interrupted when ``at`` checkpoints are there, which lie within epochs and between them."""
-    from ranvier.training import snapshot
-
-    write, left = snapshot.write_checkpoint, at
+    left = at
 
     def interrupted(*arguments: Any) -> None:
         nonlocal left
         if left == 0:
             raise Interrupted
         left -= 1
-        write(*arguments)
+        write_checkpoint(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(snapshot, "write_checkpoint", interrupted)
+        patch.setattr("ranvier.training.snapshot.write_checkpoint", interrupted)
         with pytest.raises(Interrupted):
             train_program.train(tmp_path)
     train_program.train(tmp_path)
@@ -177,7 +175,12 @@ def test_key_figures_of_a_run() -> None:
 
 def test_report_of_a_run(whole: Path, tmp_path: Path) -> None:
     trainer = train_program.train(whole)  # has come to its end, so nothing is trained
-    report = TrainingReport("points", trainer.history, {"optimizer": "Adam", "seed": 0})
+    report = TrainingReport("points", trainer.history, configuration_of(trainer))
+    assert report.configuration["parameters"] == 5 * 6 + 6 + 4 * 6 + 6 * 2 + 2
+    assert report.configuration["parameters that are trained"] == 5 * 6 + 6 + 2 * 6 + 6 * 2 + 2
+    assert report.configuration["optimizer"].startswith("Adam(learning_rate=0.02")
+    assert report.configuration["schedule"] == "ReduceOnPlateau"
+    assert report.configuration["options"]["accumulate"] == "2"
     page, twin = write_report(report, tmp_path / "report")
     losses = [
         row["figures"]["val_loss"] for row in json.loads(twin.read_text())["history"]["epochs"]
