@@ -163,7 +163,9 @@ class WeightGradient(Plan):
     @cached_property
     def blocks(self) -> Blocks:
         """Positions that are packed at once: vectors of them fill half of the first cache."""
-        target = max(64, self.unit.l1 // 2 // (4 * self.width))
+        lanes = self.unit.lanes
+        vectors = min(self.width, -(-self.vectors.channels // lanes) * lanes)
+        target = max(64, self.unit.l1 // 2 // (4 * vectors))
         return blocks_of(self.batch, tuple(a.positions for a in self.axes), target)
 
     @cached_property

@@ -14,7 +14,7 @@ from tvm import tirx
 from tvm.tirx.script.builder import ir as tb
 
 from ..views import View
-from .emitter import Expr, KernelEmitter, Register
+from .emitter import Buffer, Expr, KernelEmitter, Register
 from .panels import Block, Packed, odd_lines
 from .tile import multiply
 from .transposing import Panel, Transposed
@@ -65,6 +65,16 @@ class Writer:
             self.plan.blocks,
         )
 
+    @cached_property
+    def in_place(self) -> bool:
+        """Whether vectors are read where they lie: they are all there is of a position."""
+        plan = self.plan
+        view = self.views[plan.vectors.operand]
+        moves = plan.data_is_windowed != plan.rows_are_data
+        fills = plan.vector_panels == 1 and plan.vectors.channels % self.emit.lanes == 0
+        near = view.strides[1] == 1 and view.strides[-1] <= 2 * plan.vectors.channels
+        return not moves and fills and near and plan.blocks.batch == 1
+
     # Sizes of scratch, in elements
 
     @cached_property
@@ -77,6 +87,8 @@ class Writer:
     @cached_property
     def vector_panel(self) -> int:
         """Elements of a panel of vectors."""
+        if self.in_place:
+            return 0
         return odd_lines(self.vectors.pixels * self.plan.width)
 
     @cached_property
@@ -95,7 +107,7 @@ class Writer:
             tiles = 1
         return (
             4 * row_panels * self.row_panel,
-            4 * plan.threads * self.vector_panel,
+            max(64, 4 * plan.threads * self.vector_panel),
             4 * tiles * self.tile_sums,
         )
 
@@ -164,11 +176,12 @@ class Writer:
     def _vectors(self, block: Block, row_panels: Expr, vectors: Panel) -> None:
         """Pack a panel of vectors and multiply it by all panels of rows."""
         plan, emit = self.plan, self.emit
-        start = emit.scalar(emit.thread * self.vector_panel)
         padded = -(-vectors.width // emit.lanes) * emit.lanes
-        channel = block.group * plan.vectors.channels + vectors.start
-        with self.vectors.positions(block, channel) as (source, pixel):
-            self.vectors.copy(source, start + pixel * padded, vectors.width, padded)
+        start = channel = emit.scalar(block.group * plan.vectors.channels + vectors.start)
+        if not self.in_place:
+            start = emit.scalar(emit.thread * self.vector_panel)
+            with self.vectors.positions(block, channel) as (source, pixel):
+                self.vectors.copy(source, start + pixel * padded, vectors.width, padded)
         if plan.folded:
             self._folded(block, (row_panels, start), vectors)
             return
@@ -256,12 +269,22 @@ class Writer:
             at = [stack.enter_context(emit.loop(high, low)) for low, high in outer]
             at.append(first)
             row = emit.scalar(starts[0] + self.rows.start(block, at, taps) * wide)
-            vector = emit.scalar(starts[1] + self.vectors.start(block, at, taps) * padded)
+            place, step, buffer = self._vector_place(block, at, taps, padded)
+            vector = emit.scalar(starts[1] + place)
             count = emit.scalar((last - first) * self.plan.blocks.batch)
             with tb.serial(0, count) as k:
                 elements = [self.rows.packed[row + k * wide + r.read] for r in tile]
-                multiply(emit, totals, elements, self.vectors.packed, vector + k * padded)
+                multiply(emit, totals, elements, buffer, vector + k * step)
         self._add(block, totals, [starts[2] + r.kept * padded for r in tile])
+
+    def _vector_place(
+        self, block: Block, at: Sequence[Expr], taps: Sequence[Expr], padded: int
+    ) -> tuple[Expr, int, Buffer]:
+        """Return where the vectors of a position are, the step to the next, and the buffer."""
+        if self.in_place:
+            view = self.views[self.plan.vectors.operand]
+            return view.offset([block.image, 0, *at]), view.strides[-1], self.vectors.source
+        return self.vectors.start(block, at, taps) * padded, padded, self.vectors.packed
 
     def _add(self, block: Block, totals: list[list[Register]], starts: list[Expr]) -> None:
         """Add a block's sums to those of the blocks before."""

@@ -88,6 +88,7 @@ CASES = {
     "volume-one-channel": ((1, 1, 6, 6, 9), 16, (3, 3, 3), {"low": 1, "high": 1}),
     "signal": ((4, 8, 50), 12, (5,), {"strides": 2, "low": 3, "high": 1}),
     "small-images": ((16, 24, 2, 2), 16, (3, 3), {"low": 1, "high": 1}),
+    "vectors-in-place": ((2, 12, 9, 40), 16, (3, 3), {"low": 1, "high": 1, "strides": 1}),
     "many-blocks": ((2, 8, 40, 30), 16, (3, 3), {"low": 1, "high": 1}),
     "cropped": ((1, 8, 9, 9), 8, (3, 3), {"low": -1, "high": -2}),
     "far-outside": ((1, 8, 3, 3), 8, (2, 2), {"low": 5, "high": 4}),
