@@ -15,7 +15,7 @@ ARGS   ?=
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
 
-demo: $(READY) ## Compile and run small models on a real CT slice, compare and time (2 minutes)
+demo: $(READY) ## Train a network on real X-rays, export, compile, run, report (under 4 minutes)
 	@$(BIN)/python -m ranvier demo $(ARGS)
 
 test: $(READY) ## Run the tests on two processes; ARGS="..." goes to pytest

@@ -1,292 +1,242 @@
 # SPDX-License-Identifier: MIT
-"""``ranvier demo``: two small networks on a real CT slice, compiled, compared and timed."""
+"""``ranvier demo``: a network learns to tell pneumonia on real X-rays, and is deployed."""
 
 from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import InputError, UnsupportedError
-from .command import Command, Output
+from .command import Command, Output, quiet
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from rich.console import Console
 
-    from ..compiler import Compiler
-    from ..ir.graph import Graph
     from ..ir.types import Array
-    from .progress import Progress
+    from ..training.data import DataLoader
+    from ..training.kpis import KeyFigures
+    from ..training.trainer import Trainer
 
-MODELS = ("segmentation", "classification")
-FOLDER = Path(__file__).parent / "models"
-
-_SLICE = "CT_small.dcm"
-_CENTRE, _WIDTH = 40.0, 400.0  # Hounsfield units: the customary window for soft tissue
-_GRAPH_LINES = 12
-_TIMING_SECONDS = 0.5
+_SEED = 0
+_BATCH = 32
+_RATE, _DECAY, _SMOOTHING = 3e-3, 0.05, 0.05
+_RUNS = 50
 
 
 @dataclass(frozen=True)
-class Row:
-    """One network: sizes, seconds, and how far its results are from others'.
+class Deployed:
+    """What became of the exported model.
 
     Attributes:
-        model: its name.
-        parameters: numbers that were trained (here: drawn).
-        flops: floating point operations of one run.
-        kernels: distinct kernels.
-        compile_seconds: from the file to code that runs; less if the cache has the kernels.
-        run_seconds: median of several runs.
-        interpreter_seconds: one run in the interpreter.
-        onnxruntime_seconds: median, on one thread; ``None`` where it is not installed.
-        interpreter_error: relative to the largest value.
-        onnxruntime_error: likewise.
-        agrees: whether the errors are within the tolerance.
+        compile_seconds: from the ONNX file to an artifact on disk.
+        image_seconds: median of one image, one thread.
+        error: of the artifact's scores against the trainer's, relative to the largest.
+        peer_error: of the artifact's scores against onnxruntime's; ``None`` if not installed.
     """
 
-    model: str
-    parameters: int
-    flops: int
-    kernels: int
     compile_seconds: float
-    run_seconds: float
-    interpreter_seconds: float
-    onnxruntime_seconds: float | None
-    interpreter_error: float
-    onnxruntime_error: float | None
-    agrees: bool
+    image_seconds: float
+    error: float
+    peer_error: float | None
+
+    @property
+    def agrees(self) -> bool:
+        """Whether all compute the same."""
+        return max(self.error, self.peer_error or 0.0) < 1e-4
 
 
 @click.command("demo", cls=Command)
-def command() -> Output:
-    """Run two small networks on a CT slice: import, compile, run, compare, time.
+@click.option(
+    "--epochs", type=click.IntRange(min=1), default=6, show_default=True,
+    help="How often the network sees every image.",
+)  # fmt: skip
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path, file_okay=False), default=Path("demo"),
+    show_default=True, help="Folder for the model, the artifact and the report.",
+)  # fmt: skip
+@click.option("--slice", "on_slice", is_flag=True, help="Run untrained networks on a CT slice.")
+def command(epochs: int, output: Path, on_slice: bool) -> Output:
+    """Train a small ResNet on chest X-rays, export it, compile it, run it, and report.
 
-    The slice is a file of the pydicom package, the networks come with ranvier; their weights
-    are random, so what they say of the picture means nothing. Ends with exit code 1 if the
-    compiled networks, the interpreter and onnxruntime (where installed) do not agree.
+    The images (2,428 to learn from, 270 to check with) come with ranvier. Ends with exit code
+    1 if the exported model does not compute what the trained one does.
     """
-    from .progress import progress
+    if on_slice:
+        from .demo_slice import run
 
-    start = time.perf_counter()
-    with progress("reading the slice", 1 + len(MODELS)) as shown:
-        pixels, facts = _read_slice()
-        window = _window_graph(pixels.shape, facts["slope"], facts["intercept"])
-        image = _run_graph(window, pixels)
-        shown.advance()
-        rows, texts = [], {}
-        for name in MODELS:
-            row, texts[name] = _measure(name, {"image": image}, shown)
-            rows.append(row)
-            shown.advance()
-    seconds = time.perf_counter() - start
-    agree = all(row.agrees for row in rows)
+        return run()
+    from ..training.kpis import Kpis
+
+    with Kpis() as kpis:
+        learning, checking = _data()
+        trainer = _trainer(epochs * len(learning))
+        _fit(trainer, learning, checking, epochs, kpis)
+        figures = trainer.evaluate(checking)
+        output.mkdir(parents=True, exist_ok=True)
+        model = output / "pneumonia.onnx"
+        trainer.export(model)
+        deployed = _deploy(trainer, model, output / "pneumonia.ranvier", checking)
+        kpis.exported()
     data = {
-        "slice": facts,
-        "models": [asdict(row) for row in rows],
-        "agree": agree,
-        "seconds": seconds,
+        "epochs": [row.figures for row in trainer.history.epochs],
+        "validation": figures,
+        "deployed": asdict(deployed),
+        "kpis": kpis.result().to_json(),
+        "model": str(model),
+        "report": str(_report(trainer, kpis.result(), checking, output / "report.html")),
     }
-
-    def render(console: Console) -> None:
-        _render(console, facts, str(window), texts, rows, seconds)
-
-    return Output(data, render, 0 if agree else 1)
-
-
-def _read_slice() -> tuple[Array, dict[str, Any]]:
-    """Return stored pixels and what is needed to read them.
-
-    Raises:
-        UnsupportedError: pydicom is not installed.
-        InputError: this pydicom comes without the slice.
-    """
-    try:
-        import pydicom
-        from pydicom.data import get_testdata_file
-    except ImportError:
-        raise UnsupportedError(
-            "the demonstration reads a CT slice with pydicom; run: pip install pydicom"
-        ) from None
-    found = get_testdata_file(_SLICE, download=False)
-    if not found:
-        raise InputError(f"this installation of pydicom has no {_SLICE}; use pydicom 3")
-    dataset = pydicom.dcmread(str(found))
-    pixels = dataset.pixel_array
-    facts = {
-        "file": Path(str(found)).name,
-        "modality": str(dataset.Modality),
-        "rows": pixels.shape[0],
-        "columns": pixels.shape[1],
-        "spacing_mm": [float(d) for d in dataset.PixelSpacing],
-        "slope": float(dataset.RescaleSlope),
-        "intercept": float(dataset.RescaleIntercept),
-    }
-    return pixels, facts
-
-
-def _window_graph(shape: tuple[int, ...], slope: float, intercept: float) -> Graph:
-    """Return the graph from stored pixels to an image in [0, 1] of shape 1, 1, rows, columns.
-
-    References:
-        DICOM PS3.3 C.11.1 (modality LUT: rescaling to Hounsfield units), C.11.2 (VOI LUT).
-    """
-    from ..ir import Emitter, TensorType, ops
-
-    emit = Emitter()
-    stored = emit.argument(TensorType("int16", shape), "stored")
-    x = emit(ops.Cast("float32"), stored)
-
-    def scalar(number: float) -> Any:
-        return emit.scalar_like(number, x)
-
-    hounsfield = emit(ops.Add(), emit(ops.Mul(), x, scalar(slope)), scalar(intercept))
-    low = scalar(_CENTRE - _WIDTH / 2)
-    image = emit(ops.Div(), emit(ops.Sub(), hounsfield, low), scalar(_WIDTH))
-    image = emit(ops.Minimum(), emit(ops.Maximum(), image, scalar(0)), scalar(1))
-    return emit.graph("window", [stored], [emit(ops.Reshape((1, 1, *shape)), image)])
-
-
-def _run_graph(graph: Graph, *arrays: Array) -> Array:
-    from ..compiler import run_canonical
-
-    (result,) = run_canonical(graph, list(arrays))
-    array: Array = result
-    return array
-
-
-def _measure(name: str, feed: Mapping[str, Array], shown: Progress) -> tuple[Row, str]:
-    """Compile, run, compare and time one network; return also its graph's text."""
-    from ..compiler import Compiler
-    from ..runtime.session import Session
-    from ..runtime.step_info import program_flops
-    from .deviation import deviation
-
-    path = FOLDER / f"{name}.onnx"
-    shown.say(f"{name}: compiling")
-    start = time.perf_counter()
-    compiler = Compiler(path, observe=lambda p, *_: shown.say(f"{name}: {p.name}"))
-    session = Session(compiler.ahead({k: array.shape for k, array in feed.items()}), threads=1)
-    compile_seconds = time.perf_counter() - start
-    shown.say(f"{name}: running")
-    (result,) = session.run(None, feed)
-    run_seconds = _median(lambda: session.run(None, feed))
-    shown.say(f"{name}: interpreting")
-    expected, interpreter_seconds, text = _interpret(compiler, feed)
-    shown.say(f"{name}: onnxruntime")
-    peer, peer_seconds = _onnxruntime(path, feed)
-    found = deviation(result, expected)
-    other = None if peer is None else deviation(result, peer)
-    (specialisation,) = session.artifact.specialisations()
-    row = Row(
-        model=name,
-        parameters=sum(a.size for a in compiler.model.graph.parameters.values()),
-        flops=program_flops(specialisation.program),
-        kernels=len(specialisation.program.kernels),
-        compile_seconds=compile_seconds,
-        run_seconds=run_seconds,
-        interpreter_seconds=interpreter_seconds,
-        onnxruntime_seconds=peer_seconds,
-        interpreter_error=found.error,
-        onnxruntime_error=None if other is None else other.error,
-        agrees=found.agrees and (other is None or other.agrees),
+    return Output(
+        data,
+        lambda console: _render(console, data, kpis.result()),
+        0 if deployed.agrees else 1,
     )
-    return row, text
 
 
-def _interpret(compiler: Compiler, feed: Mapping[str, Array]) -> tuple[Array, float, str]:
-    """Return the interpreter's result, its seconds, and the graph before any pass as text."""
-    from ..compiler import bound_types
-    from ..ir.interpreter import interpret
+def _data() -> tuple[DataLoader, DataLoader]:
+    from ..training.data import DataLoader
+    from ..training.data.samples import pneumonia
 
-    shapes = {key: array.shape for key, array in feed.items()}
-    stage, _ = compiler.stage("", bound_types(compiler.model.graph, shapes), None)
-    start = time.perf_counter()
-    (result,) = interpret(stage.graph, list(feed.values()))
-    return result, time.perf_counter() - start, str(stage.graph)
+    learning, checking = pneumonia()
+    train = DataLoader(learning, _BATCH, shuffle=True, seed=_SEED, drop_last=True)
+    return train, DataLoader(checking, len(checking))
 
 
-def _onnxruntime(path: Path, feed: Mapping[str, Array]) -> tuple[Array | None, float | None]:
+def _trainer(steps: int) -> Trainer:
+    """Return a ResNet of eight layers with all that its training takes."""
+    from ..frontend import zoo
+    from ..frontend.builder import augmentation
+    from ..training import losses, metrics, optimizers, schedules
+    from ..training.trainer import Options, Trainer
+
+    return Trainer(
+        lambda samples: zoo.network("resnet8", batch=samples, size=28, channels=1, classes=2),
+        losses.CrossEntropy(label_smoothing=_SMOOTHING),
+        optimizers.AdamW(_RATE, weight_decay=_DECAY),
+        metrics={"accuracy": metrics.Accuracy(), "auc": metrics.AUC()},
+        schedule=schedules.OneCycle(steps),
+        augmentation=augmentation.affine(
+            rotation=(-8, 8), scale=(0.95, 1.05), translation=(-0.05, 0.05)
+        ),
+        options=Options(seed=_SEED),
+    )
+
+
+def _fit(
+    trainer: Trainer, learning: DataLoader, checking: DataLoader, epochs: int, kpis: Any
+) -> None:
+    from ..training.callbacks import OnEpochEnd
+    from ..training.progress import Progress
+    from .command import console
+
+    stream = console(stderr=True)
+
+    def say(run: Any, epoch: int, figures: Mapping[str, float]) -> None:
+        shown = ("loss", "val_loss", "val_accuracy", "val_auc")
+        numbers = "  ".join(f"{k} {figures[k]:.4f}" for k in shown)
+        stream.print(f"epoch {epoch + 1} of {epochs}: {numbers}  ({figures['seconds']:.1f} s)")
+
+    if not quiet():
+        stream.print("compiling the network and its gradients (once; kept in the kernel cache)")
+    callbacks = [] if quiet() else [Progress(), OnEpochEnd(say)]
+    trainer.fit(learning, epochs, validation=checking, callbacks=callbacks, kpis=kpis)
+
+
+def _deploy(trainer: Trainer, model: Path, artifact: Path, checking: DataLoader) -> Deployed:
+    """Compile the exported model, run it from disk, and compare."""
+    from ..compiler import compile as compile_model
+    from ..runtime.session import Session
+
+    (fields,) = checking.epoch(0)
+    images = [fields["image"][k : k + 1] for k in range(len(fields["image"]))]
+    started = time.perf_counter()
+    compile_model(model).save(artifact)
+    seconds = time.perf_counter() - started
+    session = Session(artifact, threads=1)
+    scores = [session.run(None, {"image": image})[0] for image in images]
+    times = []
+    for image in images[:_RUNS]:
+        begun = time.perf_counter()
+        session.run(None, {"image": image})
+        times.append(time.perf_counter() - begun)
+    expected = trainer.predict({"image": fields["image"]})["scores"]
+    peer = _peer(model, images[:_RUNS])
+    return Deployed(
+        seconds,
+        statistics.median(times),
+        _error(scores, list(expected[:, None])),
+        None if peer is None else _error(scores[:_RUNS], peer),
+    )
+
+
+def _peer(model: Path, images: list[Array]) -> list[Array] | None:
     try:
         import onnxruntime
     except ImportError:
-        return None, None
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    (result,) = session.run(None, dict(feed))
-    return result, _median(lambda: session.run(None, dict(feed)))
+        return None
+    session = onnxruntime.InferenceSession(str(model), providers=["CPUExecutionProvider"])
+    return [session.run(None, {"image": image})[0] for image in images]
 
 
-def _median(run: Callable[[], object]) -> float:
-    """Return the median seconds of a run, over at least three and half a second of them."""
-    times: list[float] = []
-    while len(times) < 3 or sum(times) < _TIMING_SECONDS:
-        start = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+def _error(found: list[Array], expected: list[Array]) -> float:
+    import numpy as np
+
+    a, b = np.concatenate(found), np.concatenate(expected)
+    return float(np.abs(a - b).max() / np.abs(b).max())
 
 
-def _render(
-    console: Console,
-    facts: Mapping[str, Any],
-    window: str,
-    texts: Mapping[str, str],
-    rows: list[Row],
-    seconds: float,
-) -> None:
+def _report(trainer: Trainer, kpis: KeyFigures, checking: DataLoader, path: Path) -> Path:
+    from ..training.data.samples import CLASSES
+    from ..training.metrics import ConfusionMatrix
+    from ..training.report import Confusion, TrainingReport, write_report
+
+    (fields,) = checking.epoch(0)
+    counted = ConfusionMatrix()
+    counted.update(trainer.predict({"image": fields["image"]})["scores"], fields["label"])
+    report = TrainingReport(
+        "Pneumonia on chest X-rays",
+        trainer.history,
+        {
+            "model": trainer.model.name,
+            "parameters": sum(a.size for a in trainer.parameters().values()),
+            "optimizer": repr(trainer.optimizer),
+            "loss": repr(trainer.task.loss),
+            "batch": _BATCH,
+            "seed": _SEED,
+            "images to learn from": 2428,
+            "images to check with": len(fields["label"]),
+        },
+        kpis,
+        Confusion(CLASSES, counted.result().tolist()),
+    )
+    return write_report(report, path)[0]
+
+
+def _render(console: Console, data: Mapping[str, Any], kpis: KeyFigures) -> None:
     from .tables import duration, table
 
-    spacing = " x ".join(f"{d:.2f}" for d in facts["spacing_mm"])
+    found, deployed = data["validation"], Deployed(**data["deployed"])
+    rows = [
+        (k + 1, f"{r['loss']:.4f}", f"{r['val_loss']:.4f}", f"{r['val_accuracy']:.4f}",
+         f"{r['val_auc']:.4f}", f"{r['seconds']:.1f} s")
+        for k, r in enumerate(data["epochs"])
+    ]  # fmt: skip
+    columns = ("epoch", ">loss", ">validation", ">accuracy", ">AUC", ">time")
+    console.print(table("Learning to tell pneumonia, 2,428 chest X-rays", columns, rows))
     console.print(
-        f"{facts['modality']} slice {facts['file']}: {facts['rows']} x {facts['columns']} "
-        f"pixels of {spacing} mm, window {_CENTRE:.0f} ± {_WIDTH / 2:.0f} HU\n"
-    )
-    console.print("Its pixels become an image by this graph, compiled like the networks:\n")
-    console.print(window)
-    first = MODELS[0]
-    console.print(f"The graph of {first} before any pass, its weights left out:\n")
-    lines = [line for line in texts[first].splitlines() if not line.startswith("  param ")]
-    console.print("\n".join(line[: console.width] for line in lines[:_GRAPH_LINES]))
-    console.print(f"  … {len(lines) - _GRAPH_LINES} more lines\n")
-    console.print(table("Networks", _SIZES, map(_sizes, rows)))
-    console.print(table("One image, one thread", _TIMES, map(_times, rows)))
-    console.print(
-        f"Errors are relative to the largest value. {duration(seconds)} in all. "
-        "The weights are random: the results mean nothing."
-    )
-
-
-_SIZES = ("network", ">parameters", ">FLOP", ">kernels", ">compiled in")
-_TIMES = ("network", ">interpreter", ">ranvier", ">onnxruntime", ">error", ">vs onnxruntime", "")
-
-
-def _sizes(row: Row) -> tuple[Any, ...]:
-    from .tables import count, duration
-
-    compiled_in = duration(row.compile_seconds)
-    return row.model, count(row.parameters), count(row.flops), row.kernels, compiled_in
-
-
-def _times(row: Row) -> tuple[Any, ...]:
-    from rich.text import Text
-
-    from .tables import duration
-
-    peer = row.onnxruntime_seconds
-    return (
-        row.model,
-        duration(row.interpreter_seconds),
-        duration(row.run_seconds),
-        "not installed" if peer is None else duration(peer),
-        f"{row.interpreter_error:.1e}",
-        "–" if row.onnxruntime_error is None else f"{row.onnxruntime_error:.1e}",
-        Text("agrees", "green") if row.agrees else Text("DIFFERS", "bold red"),
+        f"270 X-rays that it has not seen: accuracy {found['accuracy']:.3f}, AUC "
+        f"{found['auc']:.3f}.\n"
+        f"Exported to {data['model']}, compiled in {duration(deployed.compile_seconds)}, "
+        f"{duration(deployed.image_seconds)} an image on one thread.\n"
+        f"The deployed model {'agrees with' if deployed.agrees else 'DIFFERS from'} the trained "
+        f"one (error {deployed.error:.1e}"
+        + ("" if deployed.peer_error is None else f"; onnxruntime: {deployed.peer_error:.1e}")
+        + ").\n"
+        f"Time of training {duration(kpis.totm)}, waiting for data {duration(kpis.toppi)}, to a "
+        f"model in production {duration(kpis.ttmip or kpis.seconds)}. Report: {data['report']}"
     )

@@ -51,6 +51,8 @@ _RESNET = "He et al., CVPR 2016"
 _VGG = "Simonyan and Zisserman, ICLR 2015"
 
 MODELS: Mapping[str, Model] = {
+    "resnet8": Model(resnet.resnet8, _RESNET),
+    "resnet20": Model(resnet.resnet20, _RESNET),
     "resnet18": Model(resnet.resnet18, _RESNET),
     "resnet34": Model(resnet.resnet34, _RESNET),
     "resnet50": Model(resnet.resnet50, _RESNET),

@@ -66,6 +66,47 @@ def resnet152(
     return _classifier("resnet152", x, (3, 8, 36, 3), classes, width, bottleneck=True)
 
 
+def resnet8(
+    classes: int = 10, size: int = 32, batch: int = 1, channels: int = 3, width: int = 16
+) -> Network:
+    """Return a ResNet of 8 layers for small images: a 3 x 3 stem and one block per stage.
+
+    The paper's networks for CIFAR-10 (section 4.2) with shortcuts that are projected; its
+    smallest has 20 layers.
+
+    Args:
+        classes: number of scores.
+        size: height and width of the images.
+        batch: number of images.
+        channels: of the images.
+        width: channels of the first of the three stages; each doubles it.
+
+    References:
+        He, Zhang, Ren, Sun, Deep residual learning for image recognition, CVPR 2016.
+    """
+    return _small("resnet8", (batch, channels, size, size), 1, classes, width)
+
+
+def resnet20(
+    classes: int = 10, size: int = 32, batch: int = 1, channels: int = 3, width: int = 16
+) -> Network:
+    """Return the ResNet of 20 layers for small images; see :func:`resnet8`."""
+    return _small("resnet20", (batch, channels, size, size), 3, classes, width)
+
+
+def _small(name: str, shape: tuple[int, ...], depth: int, classes: int, width: int) -> Network:
+    x = nn.input("image", shape)
+    y = nn.conv(x, width, 3, padding=1, bias=False, name="conv1")
+    y = nn.relu(nn.batch_norm(y, name="bn1"))
+    for k in range(3):
+        for number in range(depth):
+            stride = 2 if k and not number else 1
+            with nn.scope(f"layer{k + 1}"), nn.scope(number):
+                y = _basic(y, width << k, stride, 1)
+    scores = nn.linear(nn.global_average_pool(y), classes, name="fc")
+    return nn.network(name, [x], {"scores": scores})
+
+
 def _classifier(
     name: str, x: Tensor, depths: Sequence[int], classes: int, width: int, bottleneck: bool
 ) -> Network:

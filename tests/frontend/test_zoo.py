@@ -22,6 +22,8 @@ from ranvier.passes import run_passes
 from ranvier.passes.pipelines import CANONICAL
 
 SMALL: dict[str, dict[str, int]] = {
+    "resnet8": {"size": 16, "width": 4},
+    "resnet20": {"size": 16, "width": 4},
     "resnet18": {"size": 64, "width": 16},
     "resnet34": {"size": 64, "width": 8},
     "resnet50": {"size": 64, "width": 16},
@@ -55,6 +57,9 @@ torchvision's deeplabv3_resnet50 has 42,004,074 parameters: these, a convolution
 """
 
 COUNTS: dict[str, tuple[dict[str, int], int]] = {
+    "resnet8": ({}, 75_290 + 16 * 32 + 32 * 64 + 2 * (32 + 64)),
+    # The paper counts 0.27 M for 20 layers, whose shortcuts have no parameters.
+    "resnet20": ({}, 269_722 + 16 * 32 + 32 * 64 + 2 * (32 + 64)),
     "resnet18": ({}, 11_689_512),
     "resnet34": ({}, 21_797_672),
     "resnet50": ({}, 25_557_032),
@@ -206,7 +211,7 @@ def test_seeds_make_different_weights() -> None:
 
 
 def test_unknown_model() -> None:
-    with pytest.raises(LayerError, match="no model 'resnet19' in the zoo; there are: resnet18, "):
+    with pytest.raises(LayerError, match="no model 'resnet19' in the zoo; there are: resnet8, "):
         zoo.build("resnet19")
 
 
