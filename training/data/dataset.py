@@ -92,7 +92,7 @@ class ArrayDataset:
 
     def reader(self) -> Reader:
         """Return how rows are gathered."""
-        return lambda numbers: {k: np.take(a, numbers, 0) for k, a in self.arrays.items()}
+        return lambda numbers: {k: np.asarray(a[numbers]) for k, a in self.arrays.items()}
 
 
 class Subset:
