@@ -67,6 +67,14 @@ def swap_last(emit: Emitter, x: Value) -> Value:
     return emit(Transpose((*range(rank - 2), rank - 1, rank - 2)), x)
 
 
+def as_rows(emit: Emitter, x: Value) -> Value:
+    """Emit ``x`` (..., M, N) as one matrix of all its rows."""
+    type = result_type(x)
+    if type.rank == 2:
+        return x
+    return emit(Reshape((math.prod(type.dims[:-1]), type.dims[-1])), x)
+
+
 @dataclass(frozen=True)
 class MatMul(Op):
     """Matrix product of the last two axes, ``z[..., m, n] = sum_k x[..., m, k] y[..., k, n]``.
@@ -75,7 +83,8 @@ class MatMul(Op):
     float32 and rounded once; integers wrap around.
 
     Shapes: x (..., M, K), y (..., K, N), result (..., M, N).
-    Gradient: ``dx = dz @ y.T``, ``dy = x.T @ dz``, summed over broadcast axes.
+    Gradient: ``dx = dz @ y.T``, ``dy = x.T @ dz``, summed over broadcast axes; for one matrix
+    ``y`` over all rows at once.
     ONNX: MatMul-13, MatMulInteger-10 (with ``accumulate``), Gemm-13.
 
     Attributes:
@@ -112,7 +121,11 @@ class MatMul(Op):
         if dz is None or result_type(x).dtype not in FLOATS:
             return (None, None)
         dx = emit(MatMul(), dz, swap_last(emit, cast_like(emit, y, dz)))
-        dy = emit(MatMul(), swap_last(emit, cast_like(emit, x, dz)), dz)
+        rows, slopes = cast_like(emit, x, dz), dz
+        if result_type(y).rank == 2:
+            # One product over all rows; a sum of one per matrix takes many times the memory.
+            rows, slopes = as_rows(emit, rows), as_rows(emit, slopes)
+        dy = emit(MatMul(), swap_last(emit, rows), slopes)
         return (
             cast_like(emit, unbroadcast(emit, dx, x), x),
             cast_like(emit, unbroadcast(emit, dy, y), y),

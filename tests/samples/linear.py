@@ -23,6 +23,7 @@ def _ints(dtype: str, *shape: int) -> np.ndarray:
 SAMPLES = [
     Sample(ops.MatMul(), (_floats(3, 5), _floats(5, 4))),
     Sample(ops.MatMul(), (_floats(2, 1, 3, 5), _floats(4, 5, 2)), "broadcast"),
+    Sample(ops.MatMul(), (_floats(2, 3, 5), _floats(5, 4)), "one-matrix"),
     Sample(ops.MatMul(), (_floats(3, 0), _floats(0, 2)), "empty-sum"),
     Sample(ops.MatMul(), (_floats(0, 3), _floats(3, 2)), "no-rows"),
     Sample(ops.MatMul(), (_floats(33, 70), _floats(70, 41)), "odd-sizes", atol=1e-5),
