@@ -22,7 +22,9 @@ from .base import VectorUnit
 from .convolution import ConvolutionPlan, convolved
 from .emitter import Expr, KernelEmitter, Register
 from .epilogue import Epilogue
-from .walk import Lines, in_tiles
+from .phases import Phase
+from .transposed import Taps
+from .walk import Lines, in_lines, in_runs
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,17 +42,22 @@ class DepthwiseConvolution(ConvolutionPlan):
     @cached_property
     def rows(self) -> int:
         """Positions along the last axis that are computed at once."""
-        held = min(self.conv.weight_shape[-1], 5) * self.depth
+        held = min(self._taps, 5) * self.depth
         most = min(10, max(4, self.unit.registers - held - 2))
         return min(range(1, most + 1), key=lambda r: (self._cost(r), -r))
 
+    @property
+    def _taps(self) -> int:
+        """Taps of a row of the window that meet data, at most."""
+        return max(p.taps for p in self.conv.axes[-1].phases)
+
     def _cost(self, rows: int) -> float:
-        """Return the cycles for a row of the window over all positions of a line."""
-        width, window = self.conv.output_shape[-1], self.conv.weight_shape[-1]
-        full, rest = divmod(width, rows)
+        """Return the cycles for a row of the window over the positions of a phase of a line."""
+        axis, window = self.conv.axes[-1], self._taps
+        full, rest = divmod(axis.phases[0].count, rows)
         total = 0.0
         for r, times in ((rows, full), (rest, int(rest > 0))):
-            columns = (r - 1) * self.conv.op.strides[-1] + window
+            columns = (r - 1) * axis.stride + window
             # Sums of fewer than five positions wait for each other.
             total += times * (max(r, 5) * window + 0.5 * (columns + window))
         return total
@@ -75,7 +82,7 @@ def depthwise_convolution(
 ) -> DepthwiseConvolution | None:
     """Return the plan of a group around a convolution in groups of few channels."""
     conv = convolved(node, arrays)
-    if conv is None or conv.is_spread or conv.op.groups == 1:
+    if conv is None or conv.op.groups == 1:
         return None
     outputs, depth = conv.weight_shape[:2]
     square = outputs == conv.input_shape[1]
@@ -100,45 +107,59 @@ class _Writer:
 
     def write(self) -> None:
         """Walk positions outside and channels inside, where neighbours in memory are."""
-        in_tiles(self.emit, self.lines, self.plan.rows, self._channels)
+        emit, alone = self.emit, self.lines.count == 1
+        with in_lines(emit, self.lines) as line:
+            for phase, p in enumerate(self.conv.axes[-1].phases):
 
-    def _channels(self, line: Sequence[Expr], start: Expr, rows: int) -> None:
+                def visit(start: Expr, rows: int, phase: int = phase) -> None:
+                    self._channels([*line, start], rows, phase)
+
+                in_runs(emit, p.count, self.plan.rows, visit, alone)
+
+    def _channels(self, position: Sequence[Expr], rows: int, phase: int) -> None:
         lanes = self.emit.lanes
         blocks, rest = divmod(self.channels, lanes)
         with self.emit.loop(blocks) as block:
-            self._tile(line, start, rows, (block * lanes, 0))
+            self._tile(position, rows, phase, (block * lanes, 0))
         if rest:
             # The last vector ends with the last channel and stores what is new in it.
-            self._tile(line, start, rows, (self.channels - lanes, lanes - rest))
+            self._tile(position, rows, phase, (self.channels - lanes, lanes - rest))
 
-    def _tile(self, line: Sequence[Expr], start: Expr, rows: int, part: tuple[Expr, int]) -> None:
-        """Compute ``rows`` positions for a vector of channels; the first few are not stored."""
+    def _tile(
+        self, position: Sequence[Expr], rows: int, phase: int, part: tuple[Expr, int]
+    ) -> None:
+        """Compute ``rows`` positions of a phase for a vector of channels from part[0] on.
+
+        The first few channels, part[1], are not stored.
+        """
         emit, (channel, skip) = self.emit, part
+        *line, start = position
         totals = [emit.register(emit.constant(0)) for _ in range(rows)]
         *outer, width = self.conv.weight_shape[2:]
-        with emit.nest(outer) as taps:
-            at = [line[0], channel]
-            for k, axis in enumerate(self.conv.axes[:-1]):
-                source = axis.phases[0].source
-                at.append(line[2 + k] * axis.stride + (taps[k] * axis.source_step + source))
-            last = self.conv.axes[-1]
-            at.append(start * last.stride + last.phases[0].source)
-            weights = emit.flat(taps, outer) * (width * self.plan.depth * self.channels)
-            self._row(totals, self.view.offset(at), weights + channel)
+        *axes, last = self.conv.axes
+        met = Taps.at(self.conv.axes, line, phase, start)
+        if 0 not in met.counts:
+            with emit.nest(met.counts[:-1]) as numbers:
+                at, taps = [line[0], channel], []
+                for k, axis in enumerate(axes):
+                    at.append(met.sources[k] + numbers[k] * axis.source_step)
+                    taps.append(met.taps[k] + numbers[k] * axis.tap_step)
+                first = self.view.offset([*at, met.sources[-1]])
+                weights = emit.flat(taps, outer) * (width * self.plan.depth * self.channels)
+                self._row(totals, first, weights + channel, last.phases[phase])
         for r, total in enumerate(totals):
-            at = [line[0], channel + skip, *line[2:], start + r]
+            at = [line[0], channel + skip, *line[2:], (start + r) * last.period + phase]
             self.epilogue.store(emit, total.lanes_from(skip), at, 1, emit.lanes - skip)
 
-    def _row(self, totals: Sequence[Register], data: Expr, weights: Expr) -> None:
+    def _row(self, totals: Sequence[Register], data: Expr, weights: Expr, phase: Phase) -> None:
         """Add a row of the window: every column of the data to all positions that see it."""
-        emit, depth, width = self.emit, self.plan.depth, self.conv.weight_shape[-1]
-        axis = self.conv.axes[-1]
-        held = [
-            emit.name(emit.load(self.w, weights + k * self.channels)) for k in range(width * depth)
-        ]
+        emit, depth, axis = self.emit, self.plan.depth, self.conv.axes[-1]
+        taps = [phase.tap + k * axis.tap_step for k in range(phase.taps)]
+        numbers = [tap * depth + c for tap in taps for c in range(depth)]
+        held = [emit.name(emit.load(self.w, weights + n * self.channels)) for n in numbers]
         seen: dict[int, list[tuple[int, int]]] = {}
         for r in range(len(totals)):
-            for tap in range(width):
+            for tap in range(phase.taps):
                 seen.setdefault(r * axis.stride + tap * axis.source_step, []).append((r, tap))
         for column, pairs in sorted(seen.items()):
             x = emit.name(emit.load(self.x, data + column * self.view.strides[-1]))

@@ -185,7 +185,8 @@ class Blocking:
     def filters_inside(self) -> bool:
         """Whether the kernel transforms the filters itself, because each is used but once.
 
-        Filters that come from memory leave no room for their values in the caches meanwhile.
+        Filters that come from memory are better transformed by a step of their own: 6.5 instead
+        of 10.5 ms for 512 x 512 of them.
         """
         fits = self.problem.computed and 4 * self.problem.filter_elements <= _L3
         return fits and self.data_blocks == 1 and self.group == 1
@@ -290,7 +291,7 @@ def streaming(nbytes: int) -> float:
 def _filter_traffic(b: Blocking) -> float:
     """Return the cycles of reading the filters: once from memory, then for each block."""
     if b.filters_inside:
-        return b.filter_bytes / 12
+        return b.filter_bytes / (12 if b.group_bytes < 1.25 * b.unit.l2 else 2)
     again = b.filter_bytes * (b.data_blocks - 1)
     if b.filter_bytes + b.data_bytes + b.product_bytes < 0.9 * b.unit.l2:
         again = 0

@@ -74,6 +74,8 @@ CASES = {
     "from an image": ((2, 3, 12, 13), (16, 3, 7, 7), conv(2, (7, 7), 2)),
     "to an image": ((1, 16, 12, 13), (2, 16, 3, 3), conv(2, (3, 3))),
     "few to few": ((1, 2, 12, 13), (2, 2, 3, 3), conv(2, (3, 3))),
+    "depthwise, strided": ((2, 20, 9, 10), (20, 1, 3, 3), conv(2, (3, 3), 2, groups=20)),
+    "groups, strided": ((2, 24, 9, 10), (24, 4, 5, 2), conv(2, (5, 2), 2, groups=6)),
     "depthwise": ((2, 16, 9, 10), (16, 1, 3, 3), conv(2, (3, 3), groups=16)),
 }
 AT_ONCE = ("minimal filtering at once", "three dimensions")
