@@ -190,3 +190,29 @@ def test_a_selection_by_an_operand_follows(window: int) -> None:
     chosen = emit(ops.Tanh(), emit(ops.Select(), mask, y, emit(ops.Neg(), y)))
     chosen_at = np.random.default_rng(2).random((1, 16, 14, 14)) < 0.5
     agree(emit.graph("chosen", [x, mask], [chosen]), data((1, 16, 14, 14)), chosen_at)
+
+
+@pytest.mark.parametrize("start", [0, 3, 5])
+def test_part_of_another_tensor_is_added_where_it_lies(start: int) -> None:
+    """As where the gradient of a concatenation's part meets that of a convolution."""
+    emit = Emitter()
+    x = emit.argument(TensorType("float32", (2, 7, 6, 5)), "x")
+    other = emit.argument(TensorType("float32", (2, 20, 6, 5)), "other")
+    part = emit(
+        ops.Slice((0, start, 0, 0), (2, start + 12, 6, 5), (1, 1, 1, 1)),
+        other,
+    )
+    graph = emit.graph("g", [x, other], [emit(ops.Add(), convolve(emit, x, 12, 3), part)])
+    assert uses_template(graph)
+    agree(graph, data((2, 7, 6, 5)), data((2, 20, 6, 5)))
+
+
+def test_a_part_of_the_convolution_itself_is_no_epilogue() -> None:
+    emit = Emitter()
+    x = emit.argument(TensorType("float32", (1, 7, 6, 5)), "x")
+    y = convolve(emit, x, 8, 3)
+    first = emit(ops.Slice((0, 0, 0, 0), (1, 4, 6, 5), (1, 1, 1, 1)), y)
+    last = emit(ops.Slice((0, 4, 0, 0), (1, 8, 6, 5), (1, 1, 1, 1)), y)
+    both = emit(ops.Concat(1), emit(ops.Neg(), last), first)
+    graph = emit.graph("g", [x], [emit(ops.Add(), y, both)])
+    agree(graph, data((1, 7, 6, 5)))
