@@ -52,11 +52,16 @@ NO_FORM = {
     "random_key": "draws from the operating system",
     "random_normal": "draws with random_bits",
     "random_uniform": "draws with random_bits",
+    "row_bernoulli": "draws with row_bits",
+    "row_bits": "our own counter-based generator, by key of a sample",
+    "row_normal": "draws with row_bits",
+    "row_uniform": "draws with row_bits",
 }
 """Ops that are refused at every opset, and why."""
 
 WITHIN = {
     **dict.fromkeys(("multinomial", "random_normal", "random_uniform"), "random_bits"),
+    **dict.fromkeys(("row_bernoulli", "row_normal", "row_uniform"), "row_bits"),
     "quantized_conv": "conv",
 }
 """Composites that are expanded, and the op that is refused then."""
