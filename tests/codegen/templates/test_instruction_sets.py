@@ -19,6 +19,7 @@ from ranvier.codegen.templates.tile import tiles
 from ranvier.compiler import arena_plan, target_ready
 from ranvier.frontend import builder as nn
 from ranvier.frontend.builder import Tensor
+from ranvier.ir import Emitter, Graph, TensorType, ops
 
 REGISTERS = {"x86-64-v3": "%ymm", "x86-64-v4": "%zmm", "armv8-a": "v", "armv8.2-a": "v"}
 """What the registers of whole vectors are called."""
@@ -80,10 +81,51 @@ NETWORKS: list[tuple[Network, tuple[int, ...]]] = [
 def test_inner_loops_multiply_whole_vectors_and_spill_none(
     network: Network, shape: tuple[int, ...], march: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    x = nn.input("x", shape)
+    check(nn.graph("g", [x], [network(x)], seed=1), march, monkeypatch)
+
+
+# Data (N, C, S...), channels of the result, stride, padding, groups; windows are of 3.
+GRADIENTS: dict[str, tuple[tuple[int, ...], int, int, int, int]] = {
+    "winograd": ((4, 64, 16, 16), 64, 1, 1, 1),
+    "winograd-volume": ((1, 32, 8, 8, 8), 48, 1, 1, 1),
+    "strided": ((4, 64, 16, 16), 96, 2, 1, 1),
+    "tails": ((2, 21, 15, 17), 19, 2, 0, 1),
+    "first": ((2, 3, 32, 32), 32, 1, 1, 1),
+    "last": ((2, 32, 32, 32), 2, 1, 1, 1),
+    "depthwise": ((2, 32, 14, 14), 32, 1, 1, 32),
+}
+
+
+@pytest.mark.parametrize("march", REGISTERS)
+@pytest.mark.parametrize("case", GRADIENTS)
+def test_gradients_multiply_whole_vectors_and_spill_none(
+    case: str, march: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape, outputs, stride, padding, groups = GRADIENTS[case]
+    rank = len(shape) - 2
+    op = ops.ConvWeightGradient(
+        (3,) * rank,
+        (stride,) * rank,
+        (padding,) * rank,
+        (padding,) * rank,
+        (1,) * rank,
+        (1,) * rank,
+        groups,
+    )
+    emit = Emitter()
+    x = emit.argument(TensorType("float32", shape), "x")
+    positions = op.sliding.positions(shape[2:])
+    dz = emit.argument(TensorType("float32", (shape[0], outputs, *positions)), "dz")
+    check(emit.graph("g", (x, dz), [emit(op, x, dz)]), march, monkeypatch)
+
+
+def check(graph: Graph, march: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look at the kernels of a graph that templates wrote."""
     monkeypatch.setenv("RANVIER_CACHE", "off")  # kernels with code have no function any more
     target = CpuTarget(march)
     largest = 0
-    for label, text in assemblies(network, shape, target):
+    for label, text in assemblies(graph, target):
         multiplied = _MULTIPLY_ADD.findall(text)
         assert all(is_whole(line, REGISTERS[march]) for line in multiplied), label
         assert spills(text) == 0, label
@@ -91,13 +133,9 @@ def test_inner_loops_multiply_whole_vectors_and_spill_none(
     assert largest >= min(8, max(t.rows * t.vectors for t in tiles(target.unit)))
 
 
-def assemblies(
-    network: Network, shape: tuple[int, ...], target: CpuTarget
-) -> Iterator[tuple[str, str]]:
-    """Yield label and assembly of each kernel of a network that a template wrote."""
-    x = nn.input("x", shape)
-    graph = target_ready(nn.graph("g", [x], [network(x)], seed=1), target)
-    assembly = assemble(graph, target, arena_plan)
+def assemblies(graph: Graph, target: CpuTarget) -> Iterator[tuple[str, str]]:
+    """Yield label and assembly of each kernel of a graph that a template wrote."""
+    assembly = assemble(target_ready(graph, target), target, arena_plan)
     labels = {k.name: k.label for k in assembly.program.kernels if " by " in k.label}
     assert labels
     for name, label in labels.items():
