@@ -102,7 +102,9 @@ def product(node: Node, arrays: Mapping[str, Array], unit: VectorUnit) -> Produc
     inputs = node.op.body.inputs
     data, weights = (inputs.index(v) for v in group.anchor.inputs)
     matrix = math.prod(dims(node.inputs[weights])[:-2]) == 1
-    if not matrix or data == weights:
+    # A matrix with more axes of one element than the rows have gives the result those axes.
+    aligned = len(dims(node.inputs[data])) == len(dims(group.anchor.output))
+    if not matrix or not aligned or data == weights:
         return None
     computed = node.inputs[weights].name not in arrays
     if computed and dims(group.anchor.output)[-2] >= LEAST_ROWS:
