@@ -17,10 +17,10 @@ from ..frontend.export_imported import export_imported
 from ..frontend.load import load
 from ..frontend.model import ImportedModel
 from ..frontend.specialise import NeedsInputs, specialise
-from ..ir import Array, Graph, Node, TensorType, Value, type_of
-from ..ir.ops import Onnx
-from ..ir.types import FLOATS
+from ..ir import Array, Graph, TensorType, Value
 from ..passes import eliminate_dead_nodes, parameters_as_inputs
+from .modes import for_inference
+from .roles import learned, statistics, untied
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -143,38 +143,12 @@ class BuiltModel(Model):
         return network
 
 
-_WEIGHTS: Mapping[str, tuple[int, ...]] = {
-    "Conv": (1, 2),
-    "ConvTranspose": (1, 2),
-    "Gemm": (0, 1, 2),
-    "MatMul": (0, 1),
-    "BatchNormalization": (1, 2),
-    "InstanceNormalization": (1, 2),
-    "LayerNormalization": (1, 2),
-    "GroupNormalization": (1, 2),
-    "RMSNormalization": (1,),
-    "PRelu": (1,),
-    "Gather": (0,),
-    "LSTM": (1, 2, 3, 7),
-    "GRU": (1, 2, 3),
-    "RNN": (1, 2, 3),
-    "Add": (0, 1),
-    "Mul": (0, 1),
-    "Concat": (0, 1),
-    "Transpose": (0,),
-    "Reshape": (0,),
-    "Expand": (0,),
-}
-"""Positions of operands by which ONNX operators are taught."""
-_STATISTICS = {"BatchNormalization": (3, 4)}
-
-
 class OnnxModel(Model):
     """An ONNX model whose initialisers are its parameters.
 
-    Floats that operators use as weights, scales, shifts or embeddings are trainable: anything
-    of more than one element among the operands in which such operators are taught. Means and
-    variances of batch norms are statistics. Constants remain what they are.
+    Floats that operators use as weights, scales, shifts or embeddings are trainable. Means and
+    variances of batch norms are statistics. Other constants remain what they are. Arrays that
+    are stored once because they happen to be equal become parameters of their own.
 
     Args:
         model: path, bytes or ``ModelProto``.
@@ -184,14 +158,15 @@ class OnnxModel(Model):
     """
 
     def __init__(self, model: str | PathLike[str] | bytes | ModelProto) -> None:
-        self.model = load(Path(model) if isinstance(model, PathLike) else model)
+        stated = load(Path(model) if isinstance(model, PathLike) else model)
+        self.model = replace(stated, graph=untied(for_inference(stated.graph)))
         graph = self.model.graph
         self.name = graph.name
         self.inputs = {v.name: _tensor(self.model, v) for v in graph.inputs}
         self.outputs = tuple(v.name for v in graph.outputs)
-        taught, counted = _by_role(graph, _WEIGHTS), _by_role(graph, _STATISTICS)
-        self.trainable = frozenset(taught - counted)
-        self.parameters = {k: a for k, a in graph.parameters.items() if k in taught | counted}
+        self.trainable = learned(graph)
+        own = self.trainable | statistics(graph)
+        self.parameters = {k: a for k, a in graph.parameters.items() if k in own}
 
     def graph(
         self, shapes: Shapes, variables: Sequence[str], constants: Mapping[str, Array]
@@ -283,31 +258,6 @@ def _tensor(model: ImportedModel, value: Value) -> TensorType:
             f"{model.file}: input '{value.name}' is {value.type}; only tensors can be trained on"
         )
     return value.type
-
-
-def _by_role(graph: Graph, roles: Mapping[str, tuple[int, ...]]) -> set[str]:
-    """Names of the float parameters that are operands in these roles."""
-    found: set[str] = set()
-    for node in graph.nodes:
-        if isinstance(node.op, Onnx):
-            found.update(
-                name
-                for name in _operands(node, roles.get(node.op.type, ()))
-                if name in graph.parameters and _is_many(graph.parameters[name])
-            )
-    return found
-
-
-def _operands(node: Node, positions: Sequence[int]) -> list[str]:
-    """Names of the operands at these positions of the operator's signature."""
-    assert isinstance(node.op, Onnx)
-    pairs = zip(node.op.operands, node.inputs, strict=False)  # captured values have no position
-    return [value.name for position, value in pairs if position in positions]
-
-
-def _is_many(array: Array) -> bool:
-    type = type_of(array)
-    return isinstance(type, TensorType) and type.dtype in FLOATS and type.rank > 0
 
 
 __all__ = ["BuiltModel", "Model", "OnnxModel", "Trainable", "as_model", "check_shapes"]
