@@ -13,8 +13,10 @@ import pytest
 from ranvier.errors import CheckpointError, InputError, NonFiniteError
 from ranvier.frontend import builder as nn
 from ranvier.frontend.builder import Network, Tensor
+from ranvier.frontend.builder import augmentation as aug
 from ranvier.ir import Array, interpret
 from ranvier.training.callbacks import Callback, Checkpoints
+from ranvier.training.data import ArrayDataset, DataLoader
 from ranvier.training.losses import CrossEntropy
 from ranvier.training.optimizers import SGD, Adam
 from ranvier.training.trainer import Options, Trainer
@@ -223,3 +225,30 @@ def test_memory_is_reported_before_running() -> None:
     batch = next(Blobs().epoch(0))
     full, low = (trainer_of(memory=x).planned_memory(batch) for x in ("full", "low"))
     assert 0 < low <= full
+
+
+def test_random_numbers_of_a_resumed_run_are_those_of_an_unbroken_one(tmp_path: Path) -> None:
+    """Order, augmentation and dropout come from seed, epoch and sample, whatever was before."""
+
+    def dropping(samples: int) -> Network:
+        x = nn.input("image", (samples, 1, 6, 6))
+        y = nn.dropout(nn.relu(nn.linear(nn.flatten(x), 16, name="first")), 0.4)
+        return nn.network("dropping", [x], {"scores": nn.linear(y, 2, name="last")})
+
+    blobs = Blobs()
+    augmentation = aug.sequence(aug.flip(), aug.gaussian_noise((0.0, 0.2)))
+
+    def run(threads: int) -> tuple[Trainer, DataLoader]:
+        data = ArrayDataset(image=blobs.image, label=blobs.label)
+        trainer = Trainer(dropping, CrossEntropy(), Adam(0.01), augmentation=augmentation)
+        return trainer, DataLoader(data, 4, shuffle=True, seed=3, threads=threads)
+
+    straight, data = run(0)
+    straight.fit(data, 3)
+    first, data = run(2)
+    first.fit(data, 3, callbacks=[StopAfter(7), Checkpoints(tmp_path)])
+    second, data = run(1)
+    second.resume(max(tmp_path.glob("*.safetensors")))
+    second.fit(data, 3)
+    for name, array in straight.parameters().items():
+        np.testing.assert_array_equal(array, second.parameters()[name], err_msg=name)
