@@ -233,6 +233,7 @@ def target_ready(
     options: dict[str, dict[str, Any]] = {
         "recognise-composites": {"attention": "attention" in keep},
         "split-normalization": {"wanted": target.normalises},
+        "split-sums": {"wanted": target.sums_slabs},
         "expand-composites": {"keep": keep, "keep_if": keeps},
         "partition": {"supports": supports},
         "fuse": {"supports": supports, "join_in_place": target.unit is not None},

@@ -18,6 +18,7 @@ from .recognise_composites import recognise_composites
 from .registry import PASSES, Pass, graph_pass, pass_named, run_passes
 from .rematerialise import memory_peak, rematerialise
 from .split_normalization import split_normalization
+from .split_sums import split_sums
 from .use_batch_statistics import use_batch_statistics
 from .use_dropout import use_dropout
 
@@ -49,6 +50,7 @@ __all__ = [
     "rematerialise",
     "run_passes",
     "split_normalization",
+    "split_sums",
     "use_batch_statistics",
     "use_dropout",
 ]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 
 from ..ir import Graph, Kind, Node, Op, TensorType, Type, Value, ops
 from .kernel_body import is_inline, kernel_body
-from .reading import REPEATED, Reads, operand_reads, size_of
+from .reading import READ_ONCE, REPEATED, Reads, operand_reads, size_of
 from .recomputing import Recomputing
 from .regions import map_node_regions
 from .registry import graph_pass
@@ -102,7 +102,7 @@ class _Fusion:
                 if v in self.index:
                     self.readers.setdefault(self.index[v], set()).add(k)
 
-        self.epilogues: set[int] = set()
+        self.epilogues: dict[int, int] = {}
         self.recomputing = Recomputing(
             graph.nodes,
             self.index,
@@ -113,7 +113,8 @@ class _Fusion:
         # Ascending, because what may join a group depends on this of earlier nodes.
         for k, node in enumerate(graph.nodes):
             if self.compilable[k] and node.op.kind in (Kind.ELEMENTWISE, Kind.INJECTIVE):
-                self.epilogues |= {k} if self.grow(k).anchor is not None else set()
+                anchor = self.grow(k).anchor
+                self.epilogues |= {} if anchor is None else {k: anchor}
 
     def run(self) -> Graph:
         demanded = set(self.graph.outputs)
@@ -218,7 +219,8 @@ class _Fusion:
     def joins(self, group: _Group, k: int, reads: Reads) -> bool:
         """Whether producer ``k`` may be computed where the group reads it.
 
-        - An op alone never, nor a concatenation in place; a second anchor never.
+        - An op alone never, nor a concatenation in place, nor what takes one apart where a
+          convolution or product adds to it; a second anchor never.
         - Into the operand of an anchor that reads elements more than once (convolution,
           matrix product, softmax): a pure broadcast, which costs nothing to repeat.
         - An anchor, or what is its epilogue: if the sink has its elements in its order, so
@@ -227,7 +229,7 @@ class _Fusion:
         """
         node = self.nodes[k]
         size = sum(size_of(v) for v in node.outputs if self.uses[v])
-        if node.op.kind is Kind.OPAQUE or self.alone(k):
+        if node.op.kind is Kind.OPAQUE or self.alone(k) or self.taken_apart(k):
             return False
         if any(REPEATED in path for path in reads):
             return isinstance(node.op, ops.BroadcastTo)
@@ -243,6 +245,16 @@ class _Fusion:
             return False
         type = node.outputs[0].type
         return isinstance(type, TensorType) and type.rank >= 3 and len(set(node.inputs)) > 1
+
+    def taken_apart(self, k: int) -> bool:
+        """Whether node ``k`` is a slice that the epilogue of a kernel with a template reads.
+
+        Templates read operands where the result is; the slice is a view of its operand's memory.
+        """
+        if not self.join_in_place or not isinstance(self.nodes[k].op, ops.Slice):
+            return False
+        anchors = [self.nodes[self.epilogues[r]] for r in self.readers[k] if r in self.epilogues]
+        return any(not isinstance(n.op, READ_ONCE) for n in anchors)
 
     def operands(self, group: _Group) -> int:
         read = self.operand_values(group)

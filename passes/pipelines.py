@@ -23,6 +23,7 @@ that have no kernel for it.
 TARGET_READY: tuple[str, ...] = (
     "split-normalization",
     "expand-composites",
+    "split-sums",
     "canonicalise",
     "push-slices-up",
     "fold-constants",

@@ -20,11 +20,8 @@ serves both; the empty path is the order of the result itself, row-major positio
 Reads: TypeAlias = dict[Path, int]
 """Number of elements read, by path."""
 
-_ONCE = (
-    Reduction,
-    ArgExtreme,
-    ops.SlabSums,
-)  # reductions that read every element of their operand once
+READ_ONCE = (Reduction, ArgExtreme, ops.SlabSums)
+"""Reductions that read every element of an operand once."""
 REPEATED = "repeated"
 """Entry of a path through an op that reads elements of its operand more than once."""
 
@@ -54,7 +51,7 @@ def operand_reads(user: Node, position: int, reads: Reads) -> Reads:
 
 def _step(user: Node, position: int) -> Path | None:
     """Return the entries that reading an operand adds to a path, ``None`` for no change."""
-    if user.op.kind is Kind.REDUCTION and not isinstance(user.op, _ONCE):
+    if user.op.kind is Kind.REDUCTION and not isinstance(user.op, READ_ONCE):
         return (REPEATED,)
     operand, result = dims_of(user.inputs[position]), dims_of(user.outputs[0])
     moved = user.op.kind is not Kind.ELEMENTWISE and not isinstance(user.op, ops.BroadcastTo)
@@ -69,7 +66,7 @@ def _step(user: Node, position: int) -> Path | None:
 
 def _count(user: Node, operand: int, result: int, count: int) -> int:
     """Return how many elements of an operand are read for ``count`` elements of the result."""
-    if isinstance(user.op, _ONCE):
+    if isinstance(user.op, READ_ONCE):
         return operand * max(1, count // max(1, result))
     if isinstance(user.op, ops.Concat | ops.Pad):  # the rest comes from elsewhere
         return min(count, -(-count * operand // max(1, result)))

@@ -105,3 +105,7 @@ class Target(ABC):
         from ..templates.normalise import normalises
 
         return self.unit is not None and normalises(type)
+
+    def sums_slabs(self, type: TensorType) -> bool:
+        """Whether sums of slabs of such data have a template that is worth it."""
+        return self.normalises(type) and self.unit is not None and type.dims[1] >= self.unit.lanes
