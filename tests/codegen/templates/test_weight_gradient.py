@@ -8,6 +8,8 @@ from importlib import import_module
 
 import numpy as np
 import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from ranvier.codegen.targets import parse_target
 from ranvier.codegen.templates import Plan, choose
@@ -101,6 +103,33 @@ CASES = {
     "transposed-to-few": ((1, 16, 4, 5), 2, (3, 3), {"spread": 2, "low": 1, "high": 2}),
     "groups": ((2, 16, 6, 5), 24, (3, 3), {"groups": 4, "low": 1, "high": 1}),
 }
+
+
+@st.composite
+def problems(draw: st.DrawFn) -> tuple[ops.ConvWeightGradient, Graph]:
+    """Gradients of any windows over any data, a position at least."""
+    rank = draw(st.integers(1, 3))
+    several = st.lists(st.integers(1, 9), min_size=rank, max_size=rank)
+    size, window = draw(several), draw(st.lists(st.integers(1, 4), min_size=rank, max_size=rank))
+    spread = draw(st.sampled_from([1, 1, 2, 3]))
+    strides = draw(st.sampled_from([1, 1, 2, 3])) if spread == 1 else 1
+    dilation = draw(st.integers(1, 3))
+    low, high = draw(st.integers(-1, 4)), draw(st.integers(-1, 4))
+    least = min((n - 1) * spread + 1 for n in size) + low + high
+    assume(least >= (max(window) - 1) * dilation + 1 and min(size) > 2)
+    groups = draw(st.sampled_from([1, 1, 1, 2, 3]))
+    channels, outputs = (groups * draw(st.integers(1, 21)) for _ in range(2))
+    data = (draw(st.integers(1, 5)), channels, *size)
+    fields = {"strides": strides, "dilation": dilation, "low": low, "high": high, "groups": groups}
+    return gradient_of(data, outputs, window, spread=spread, **fields)
+
+
+@given(problems(), st.sampled_from(UNITS), st.sampled_from([1, 3]))
+@settings(max_examples=10, deadline=None)
+def test_any_shape_agrees_with_float64(
+    problem: tuple[ops.ConvWeightGradient, Graph], unit: VectorUnit, threads: int
+) -> None:
+    check(*problem, unit, threads=threads)
 
 
 FILTERED = {
