@@ -31,7 +31,7 @@ Fields: TypeAlias = Mapping[str, Array]
 Targets: TypeAlias = "Tensor | Mapping[str, Tensor]"
 LossFunction: TypeAlias = Callable[..., Tensor]
 """``loss(outputs, targets)``: tensors, or mappings by name where there are several."""
-Augmentation: TypeAlias = Callable[[Mapping[str, Tensor], Tensor], Mapping[str, Tensor]]
+Augmentation: TypeAlias = Callable[[Mapping[str, Tensor], "Tensor | None"], Mapping[str, Tensor]]
 
 INDEX = "index"
 """Field of a batch that holds the numbers of its samples; :data:`KEY` holds random keys."""
@@ -44,7 +44,8 @@ class Task:
     Attributes:
         model: what learns.
         loss: of outputs and targets.
-        augmentation: applied to the fields of a batch in training, inside the graph.
+        augmentation: changes the fields of a batch inside the graph; outside of training it
+            gets no keys, and leaves out what is random.
         variables: names of parameters and statistics that change, in order.
         learned: those of them that gradients change, in order.
         frozen: patterns of the names of batch norms' means that stay as they are.
@@ -117,8 +118,8 @@ def _joint(
     emit = Emitter()
     fields = {k: emit.argument(t, k) for k, t in types.items() if k != INDEX}
     seen = dict(fields)
-    if training and task.augmentation is not None:
-        seen.update(_augmented(emit, task.augmentation, fields))
+    if task.augmentation is not None:
+        seen.update(_augmented(emit, task.augmentation, fields, training=training))
     model = _model_graph(task, seen, constants, training=training)
     given = {k: seen[k] for k in task.model.inputs}
     if any(v.name == KEY for v in model.inputs):
@@ -172,13 +173,14 @@ def _key(fields: Mapping[str, Value]) -> Value:
 
 
 def _augmented(
-    emit: Emitter, augmentation: Augmentation, fields: Mapping[str, Value]
+    emit: Emitter, augmentation: Augmentation, fields: Mapping[str, Value], *, training: bool
 ) -> dict[str, Value]:
     """Emit what the augmentation makes of the fields it returns."""
-    _key(fields)
     symbols = _symbols(fields)
     data = {k: x for k, x in symbols.items() if k != KEY}
-    made = dict(augmentation(data, symbols[KEY]))
+    if training:
+        _key(fields)
+    made = dict(augmentation(data, symbols[KEY] if training else None))
     unknown = sorted(made.keys() - fields.keys())
     if unknown:
         raise InputError(f"the augmentation returns '{unknown[0]}', which is no field of the data")

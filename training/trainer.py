@@ -108,7 +108,9 @@ class Trainer:
         metrics: counted over validation data, by name.
         schedule: what the optimizer's learning rate is multiplied by, per update; one that
             reduces on a plateau watches ``val_loss``, or ``loss`` without validation.
-        augmentation: changes fields inside the compiled graph, in training alone.
+        augmentation: changes fields inside the compiled graph; see
+            :mod:`ranvier.frontend.builder.augmentation`. Scores and predictions leave out what
+            is random, but crop and normalise as training does.
         options: everything else.
 
     Attributes:

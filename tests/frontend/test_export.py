@@ -43,6 +43,7 @@ OPSETS = (13, 20, 28)
 SAMPLES = all_samples()
 
 NO_FORM = {
+    "conv_weight_gradient": "part of training alone",
     "in_range": "a check of our own, left out as a hidden output",
     "inverse": "ONNX has no inverse and no solver",
     "legacy_uniform": "NumPy's old generator",

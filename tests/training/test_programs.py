@@ -128,8 +128,10 @@ def test_frozen_parameters_are_constants() -> None:
     assert "gradient.fc.weight" in {v.name for v in joint.graph.outputs}
 
 
-def test_an_augmentation_changes_fields_in_training_alone() -> None:
-    def negated(fields: Mapping[str, Tensor], keys: Tensor) -> dict[str, Tensor]:
+def test_an_augmentation_gets_keys_in_training_alone() -> None:
+    def negated(fields: Mapping[str, Tensor], keys: Tensor | None) -> dict[str, Tensor]:
+        if keys is None:
+            return {"image": fields["image"] * 2}
         assert keys.shape == (2, 4)
         return {"image": fields["image"] * -1}
 
@@ -137,6 +139,7 @@ def test_an_augmentation_changes_fields_in_training_alone() -> None:
     task = replace(plain, augmentation=negated)
     batch = {**batch_of(2), "key": np.zeros((2, 4), np.uint32)}
     other = {**batch, "image": -batch["image"]}
+    double = {**batch, "image": 2 * batch["image"]}
     variables = arrays_like(task.model.parameters)
     types = field_types(batch)
     found = []
@@ -144,7 +147,7 @@ def test_an_augmentation_changes_fields_in_training_alone() -> None:
         (task, batch, True),
         (plain, other, True),
         (task, batch, False),
-        (plain, batch, False),
+        (plain, double, False),
     ):
         joint = graph_of(training)(one, types, {})
         gradients = {k: aligned_empty(variables[k].shape, np.float32) for k in task.learned}
