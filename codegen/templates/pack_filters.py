@@ -6,6 +6,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from tvm import tirx
 from tvm.tirx.script.builder import ir as tb
 
 from ..filtering import TAPS, filter_matrix, samples
@@ -138,7 +139,8 @@ class FilterWriter:
         emit, lanes, strides = self.emit, self.emit.lanes, self.view.strides
         source = emit.scalar(self._at(number) + block * (self.block * strides[0]))
         if 4 * math.prod(self.view.shape) > _CACHED:
-            ahead = emit.scalar(self._at(number + self.run) + block * (self.block * strides[0]))
+            following = tirx.min(number + self.run, self.depth * self.channels - 1)
+            ahead = emit.scalar(self._at(following) + block * (self.block * strides[0]))
             with emit.loop(count) as k:
                 emit.prefetch(self.columns.source, ahead + k * strides[0])
         whole = count // lanes

@@ -190,10 +190,12 @@ class _Writer:
 
         The first tile that multiplies a block of filters waits for them to come from memory;
         the tiles before can ask for them, each for its part. Many tiles do not wait for long.
+        Filters transformed here are in a cache, and asking for what follows them may cost as
+        much as a page fault: no one has written there.
         """
         b = self.blocking
         step = b.filter_block * b.tile.rows // b.rows
-        if step < 2:
+        if step < 2 or b.filters_inside:
             return None
         inner = b.problem.depth * b.problem.channels
         start = panel + inner * b.filter_block + _div(row, b.tile.rows) * (inner * step)
