@@ -24,8 +24,6 @@ from ..runtime.program import (
 )
 from .spmd import MAIN, argument, call
 
-_WINDOW = 1 << 62  # buffers are addressed by byte; their true sizes are the planner's matter
-
 
 def emit_main(program: Program) -> Any:
     """Return the TIR function ``main(first, last, thread, threads, team, table)`` of a program.
@@ -47,7 +45,7 @@ class _Main:
 
     def __init__(self, program: Program) -> None:
         self.program = program
-        self.bases: dict[tuple[str, int], Any] = {}
+        self.places: dict[tuple[str, int], int] = {}
         self.parallel = {info.name for info in program.kernels if info.parallel}
         self.pending: set[str] = set()
 
@@ -76,10 +74,8 @@ class _Main:
         spaces = [("parameter", 0), ("arena", 0)]
         spaces += [("input", k) for k in range(len(self.program.inputs))]
         spaces += [("output", k) for k in range(len(self.program.outputs))]
-        table = tb.decl_buffer((len(spaces),), "uint64", data=pointer)
-        for number, key in enumerate(spaces):
-            base = T.reinterpret("handle", table[number])
-            self.bases[key] = tb.decl_buffer((_WINDOW,), "uint8", data=base)
+        self.table = tb.decl_buffer((len(spaces),), "uint64", data=pointer)
+        self.places = {key: number for number, key in enumerate(spaces)}
 
     # Who runs what
 
@@ -206,4 +202,7 @@ class _Main:
         for stride, trip in zip(ref.strides, trips, strict=False):
             if stride:
                 offset = offset + tirx.Cast("int64", trip) * tirx.const(stride, "int64")
-        return T.address_of(self.bases[ref.space, ref.index][offset])
+        # Read at every use: a buffer declared per entry would be a scope per entry, and TVM's
+        # passes are recursive in scopes. A step program has hundreds of inputs and outputs.
+        base = self.table[self.places[ref.space, ref.index]]
+        return T.reinterpret("handle", base + tirx.Cast("uint64", offset))
