@@ -12,7 +12,7 @@ from ..ir.ops.fused import Fused
 from .movement import seen
 from .templates.base import Plan
 from .values import dims, in_buffer, nbytes, rank
-from .views import Halo, Order, Request, View, laid_out, merged
+from .views import Halo, Order, Request, View, is_channels_last, laid_out, merged
 
 
 @dataclass(frozen=True)
@@ -167,21 +167,30 @@ class _Placer:
         return True
 
     def _sees(self, value: Value) -> bool:
-        """Let a value that is moved only lie where it comes from, if readers take any strides."""
+        """Let a value that is moved only lie where it comes from, if readers can read it there."""
         home = home_in_operand(self.loose[value], self.homes)
-        if home is None or not self._takes_strides(value):
+        if home is None or not self._readable(value, home.view):
             return False
         self.homes[value] = home
         return True
 
-    def _takes_strides(self, value: Value) -> bool:
-        for node in self.graph.nodes:
-            if value in node.inputs:
-                plan = self.plans.get(node.outputs[0])
-                read = {k for k, v in enumerate(node.inputs) if v == value}
-                if plan is None or not read <= plan.strided | plan.packings.keys():
-                    return False
-        return True
+    def _readable(self, value: Value, view: View) -> bool:
+        return all(
+            self._reads(node, k, view)
+            for node in self.graph.nodes
+            for k, operand in enumerate(node.inputs)
+            if operand == value
+        )
+
+    def _reads(self, node: Node, number: int, view: View) -> bool:
+        """Whether a kernel reads an operand that lies like ``view`` without loss."""
+        plan = self.plans.get(node.outputs[0])
+        if plan is None:
+            return is_channels_last(view)
+        if number in plan.strided or number in plan.packings:
+            return True
+        request = plan.operands[number]
+        return request.order == "channels_last" and request.accepts(view)
 
     def _own(self, value: Value) -> None:
         order = self.orders.get(value, "row_major")

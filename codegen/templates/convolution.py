@@ -112,6 +112,11 @@ class ConvolutionPlan(Plan):
         requests[self.conv.data] = Request(self.data_order, self.halo)
         return requests
 
+    @property
+    def strided(self) -> frozenset[int]:
+        """What only the epilogue reads."""
+        return frozenset(self.conv.group.extra)
+
     def build(self, views: Sequence[View]) -> Written:
         """Write the kernel."""
         with emitting(self.unit.lanes, self.conv.group.dtypes) as (emission, emit):
