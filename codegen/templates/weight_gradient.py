@@ -186,16 +186,21 @@ class WeightGradient(Plan):
     @cached_property
     def split(self) -> Split:
         """What threads share: that of which their parts are most equal."""
+        counts = self._parts
+        return min(counts, key=lambda k: sum(-(-counts[k] // n) * n / counts[k] for n in (2, 4, 8)))
+
+    @property
+    def _parts(self) -> dict[Split, int]:
+        """How many parts there are of what threads may share."""
         counts: dict[Split, int] = {"rows": self.row_panels, "vectors": self.vector_panels}
         if self.folded:
-            counts["taps"] = math.prod(self.op.window[:-1])
-        return min(counts, key=lambda k: sum(-(-counts[k] // n) * n / counts[k] for n in (2, 4, 8)))
+            counts["taps"] = self.vector_panels * math.prod(self.op.window[:-1])
+        return counts
 
     @cached_property
     def threads(self) -> int:
         """How many threads have scratch; more do not take part."""
-        count = {"rows": self.row_panels, "vectors": self.vector_panels}.get(self.split)
-        return min(_MAX_THREADS, count or math.prod(self.op.window[:-1]))
+        return min(_MAX_THREADS, self._parts[self.split])
 
     # What it asks for
 

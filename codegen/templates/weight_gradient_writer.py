@@ -98,13 +98,16 @@ class Writer:
         return rows * math.prod(self.looped) * self.plan.width
 
     @property
+    def keeps_tiles(self) -> bool:
+        """Whether tiles have sums of their own: blocks or threads have them in common."""
+        return self.plan.block_count > 1 or self.plan.split == "taps"
+
+    @property
     def scratch(self) -> tuple[int, ...]:
         """Bytes of each buffer."""
         plan = self.plan
         row_panels = plan.row_panels * (1 if plan.split == "rows" else plan.threads)
-        tiles = plan.threads if plan.block_count == 1 else plan.row_panels * plan.vector_panels
-        if plan.folded and plan.block_count == 1 and plan.split == "taps":
-            tiles = 1
+        tiles = plan.row_panels * plan.vector_panels if self.keeps_tiles else plan.threads
         return (
             4 * row_panels * self.row_panel,
             max(64, 4 * plan.threads * self.vector_panel),
@@ -127,12 +130,36 @@ class Writer:
 
     def _share(self, split: str, count: int) -> tuple[Expr, Expr]:
         """Return the first and the last of this thread's part of ``count``."""
+        if count == 1:
+            return 0, 1
+        if split == "vectors" and self.plan.split == "taps":
+            first, last = self._tap_items()
+            outer = math.prod(self.looped)
+            return tirx.truncdiv(first, outer), tirx.truncdiv(last + (outer - 1), outer)
+        return self._part(count) if self.plan.split == split else (0, count)
+
+    def _part(self, count: int) -> tuple[Expr, Expr]:
+        """Return this thread's part of ``count``."""
         emit = self.emit
-        if self.plan.split != split or count == 1:
-            return 0, count
         threads = tirx.min(emit.threads, self.plan.threads)
         first = emit.scalar(tirx.truncdiv(emit.thread * count, threads))
         return first, emit.scalar(tirx.truncdiv((emit.thread + 1) * count, threads))
+
+    def _tap_items(self) -> tuple[Expr, Expr]:
+        """Return this thread's part of the taps that are loops, of all panels of vectors."""
+        return self._part(self.plan.vector_panels * math.prod(self.looped))
+
+    def _taps(self, vectors: Panel) -> tuple[Expr, Expr]:
+        """Return this thread's part of the taps that are loops, of one panel of vectors."""
+        emit, outer = self.emit, math.prod(self.looped)
+        if self.plan.split != "taps":
+            return 0, outer
+        first, last = self._tap_items()
+        start = vectors.number * outer
+        return (
+            emit.scalar(tirx.max(first - start, 0)),
+            emit.scalar(tirx.min(last - start, outer)),
+        )
 
     def _block(self, block: Block) -> None:
         plan, emit = self.plan, self.emit
@@ -203,7 +230,7 @@ class Writer:
         sums = emit.scalar(self._sums_start(Panel(0, 0, 1), vectors))
         rows = self._folded_rows(outer)
         parts = -(-len(rows) // plan.tile.rows)
-        first, last = self._share("taps", outer)
+        first, last = self._taps(vectors)
         with emit.loop(last, first) as number:
             taps = [*_unflattened(number, self.looped), 0]
             for k in range(parts):
@@ -224,9 +251,9 @@ class Writer:
 
     def _sums_start(self, rows: Panel, vectors: Panel) -> Expr:
         plan = self.plan
-        if plan.block_count > 1:
+        if self.keeps_tiles:
             return (vectors.number * plan.row_panels + rows.number) * self.tile_sums
-        return 0 if plan.split == "taps" else self.emit.thread * self.tile_sums
+        return self.emit.thread * self.tile_sums
 
     @contextmanager
     def _if_last(self, block: Block) -> Iterator[None]:

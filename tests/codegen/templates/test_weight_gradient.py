@@ -82,7 +82,7 @@ CASES = {
     "pointwise": ((2, 20, 5, 7), 33, (1, 1), {}),
     "pointwise-strided": ((2, 20, 6, 7), 33, (1, 1), {"strides": 2}),
     "one-channel": ((2, 1, 9, 8), 16, (3, 3), {"low": 1, "high": 1}),
-    "stem": ((2, 3, 21, 22), 16, (7, 7), {"strides": 2, "low": 3, "high": 3}),
+    "stem": ((2, 3, 21, 22), 40, (7, 7), {"strides": 2, "low": 3, "high": 3}),
     "few-outputs": ((2, 24, 7, 8), 2, (3, 3), {"low": 1, "high": 1}),
     "few-outputs-strided": ((2, 24, 7, 8), 2, (3, 3), {"low": 1, "high": 1, "strides": 2}),
     "few-both": ((1, 2, 5, 5), 3, (3, 2), {"low": 1, "high": 0}),
