@@ -36,7 +36,10 @@ from ..views import ANY, Dims, Request, View
 from .base import Plan, VectorUnit, Written
 from .emitter import Buffer, KernelEmitter, emitting
 
-KEPT = (ops.Softmax, ops.LogSoftmax, ops.LayerNorm, ops.RmsNorm)
+KEPT = (
+    *(ops.Softmax, ops.LogSoftmax, ops.SoftmaxGradient),
+    *(ops.LayerNorm, ops.LayerNormGradient, ops.RmsNorm),
+)
 """Composites that are one kernel where they are of rows, else expanded."""
 
 _REDUCTIONS = (ops.ReduceSum, ops.ReduceMean, ops.ReduceMax, ops.ReduceMin)
@@ -138,7 +141,7 @@ def keeps(op: Op, types: Sequence[Type], unit: VectorUnit) -> bool:
     x = types[0]
     if not isinstance(x, TensorType) or not x.is_static or x.dtype != "float32" or x.size == 0:
         return False
-    softmax = isinstance(op, ops.Softmax | ops.LogSoftmax)
+    softmax = isinstance(op, ops.Softmax | ops.LogSoftmax | ops.SoftmaxGradient)
     axis = op.axis % x.rank
     return math.prod(x.dims[axis:]) >= unit.lanes and (
         not softmax or math.prod(x.dims[axis + 1 :]) == 1

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from ..op import Composite, Cotangents, Types, Values
 from ..types import TensorType, Type
 from .arithmetic import Abs, Add, Div, Mul, Sub
+from .broadcasting import unbroadcast
 from .elementary import Rsqrt, Sqrt
 from .elementwise import result_type
 from .reduction import ReduceMean, ReduceSum
@@ -152,6 +153,59 @@ class LayerNorm(Composite):
             y = emit(Add(), y, offset)
         y = narrow(emit, y, inputs[0])
         return (y, mean, inverse) if self.statistics else (y,)
+
+    def vjp(
+        self, emit: Emitter, inputs: Values, outputs: Values, cotangents: Cotangents
+    ) -> Cotangents:
+        """Return LayerNormGradient, and sums of ``dy`` with the rows before scale and bias.
+
+        The gradients of the statistics, and of narrow floats, are the expansion's.
+        """
+        x, scale, *bias = inputs
+        dy, *others = cotangents
+        type = result_type(x)
+        if dy is None or any(others) or type.dtype not in ("float32", "float64"):
+            return super().vjp(emit, inputs, outputs, cotangents)
+        dx = emit(LayerNormGradient(self.axis, self.epsilon), x, scale, dy)
+        normal = emit(LayerNorm(self.axis, self.epsilon), x, emit.scalar_like(1, x))
+        dscale = unbroadcast(emit, emit(Mul(), dy, normal), scale)
+        return (dx, dscale, *(unbroadcast(emit, dy, b) for b in bias))
+
+
+@dataclass(frozen=True)
+class LayerNormGradient(Composite):
+    """Cotangent of the data of LayerNorm: ``dx = (g - E[g] - z * E[g * z]) / deviation``.
+
+    Here ``g = scale * dy`` and ``z`` are the data before scale and bias; means are over the
+    axes from ``axis`` on. Shapes: x; scale broadcasts to x; dy and the result are like x.
+    Gradient: that of the expansion.
+    """
+
+    name: ClassVar[str] = "layer_norm_gradient"
+    axis: int = -1
+    epsilon: float = 1e-5
+
+    def infer(self, *inputs: Type) -> Types:
+        """Return the type of ``x``."""
+        x, _, dy = self.tensors(inputs, 3)
+        (result,) = super().infer(*inputs)
+        if x != dy or result != x:
+            raise self.error(
+                f"expected dy like x, and a scale for it: {', '.join(map(str, inputs))}"
+            )
+        return (x,)
+
+    def expand(self, emit: Emitter, *inputs: Value) -> Values:
+        """Reduce the rows four times."""
+        x, scale, dy = inputs
+        axes = _trailing(self, x, self.axis)
+        centred, _, variance = _moments(emit, x, axes)
+        inverse = _inverse_deviation(emit, expand_axes(emit, variance, axes), self.epsilon)
+        z, g = emit(Mul(), centred, inverse), emit(Mul(), dy, scale)
+        mean = expand_axes(emit, emit(ReduceMean(axes), g), axes)
+        slope = expand_axes(emit, emit(ReduceMean(axes), emit(Mul(), g, z)), axes)
+        bent = emit(Add(), emit(Mul(), z, slope), mean)
+        return (emit(Mul(), emit(Sub(), g, bent), inverse),)
 
 
 @dataclass(frozen=True)
@@ -329,6 +383,7 @@ __all__ = [
     "GroupNorm",
     "InstanceNorm",
     "LayerNorm",
+    "LayerNormGradient",
     "LpNorm",
     "MeanVarianceNorm",
     "RmsNorm",

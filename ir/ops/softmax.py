@@ -57,9 +57,32 @@ class Softmax(Widened, AlongAxis):
         (dy,) = cotangents
         if dy is None:
             return (None,)
-        y, dy = widen(emit, outputs[0]), widen(emit, dy)
+        return (emit(SoftmaxGradient(self.axis), outputs[0], dy),)
+
+
+@dataclass(frozen=True)
+class SoftmaxGradient(Widened):
+    """Cotangent ``y * (dy - sum(dy * y))`` of Softmax's operand, from its result and ``dy``.
+
+    Shapes: y and dy alike, the result too. Floats narrower than float32 are computed in float32
+    and rounded once. Gradient: that of the expansion.
+    """
+
+    name: ClassVar[str] = "softmax_gradient"
+    axis: int = -1
+
+    def infer(self, *inputs: Type) -> Types:
+        """Return the type of both operands."""
+        y, dy = self.tensors(inputs, 2)
+        if y != dy or not 0 <= self.axis < y.rank:
+            raise self.error(f"expected two operands alike with axis {self.axis}, got {y} and {dy}")
+        return (y,)
+
+    def formula(self, emit: Emitter, *inputs: Value) -> Values:
+        """Take the weighted mean off."""
+        y, dy = inputs
         mean = _total(emit, emit(Mul(), dy, y), self.axis)
-        return (narrow(emit, emit(Mul(), y, emit(Sub(), dy, mean)), inputs[0]),)
+        return (emit(Mul(), y, emit(Sub(), dy, mean)),)
 
 
 @dataclass(frozen=True)
@@ -120,4 +143,4 @@ def _total(emit: Emitter, x: Value, axis: int) -> Value:
     return expand_axes(emit, emit(ReduceSum((axis,)), x), (axis,))
 
 
-__all__ = ["Hardmax", "LogSoftmax", "Softmax"]
+__all__ = ["Hardmax", "LogSoftmax", "Softmax", "SoftmaxGradient"]

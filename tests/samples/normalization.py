@@ -39,6 +39,8 @@ SAMPLES = [
     Sample(ops.LayerNorm(2, 1e-3), (X, normal(3, 2)), "no-bias"),
     Sample(ops.LayerNorm(1, 1e-2, statistics=True), (X, normal(4, 3, 2), normal(2)), "statistics"),
     Sample(ops.LayerNorm(0, statistics=True), (HALF, HALF[0], HALF[1]), "half"),
+    Sample(ops.LayerNormGradient(-1, 1e-2), (normal(3, 16), normal(16), normal(3, 16))),
+    Sample(ops.LayerNormGradient(1, 1e-2), (X, normal(4, 1, 2), normal(*X.shape)), "axes"),
     Sample(ops.RmsNorm(-2), (X, normal(3, 2))),
     Sample(ops.InstanceNorm(), (X, *CHANNEL)),
     Sample(ops.InstanceNorm(), (normal(2, 4, 5), *CHANNEL), "line"),

@@ -17,6 +17,8 @@ SAMPLES = [
     Sample(ops.Softmax(0), (X,), "first"),
     Sample(ops.Softmax(1), (LARGE,), "large"),
     Sample(ops.Softmax(1), (HALF,), "half"),
+    Sample(ops.SoftmaxGradient(2), (X, X[::-1].copy())),
+    Sample(ops.SoftmaxGradient(1), (HALF, HALF), "half"),
     Sample(ops.LogSoftmax(2), (X,)),
     Sample(ops.LogSoftmax(1), (X,), "middle"),
     Sample(ops.LogSoftmax(1), (LARGE,), "large"),
