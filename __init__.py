@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from . import backend as backend
     from . import errors as errors
+    from . import training as training
     from .compiler import Session as Session
     from .compiler import compile as compile
     from .runtime import Artifact as Artifact
+    from .training import Trainer as Trainer
 
 __version__ = "0.1.0"
 
@@ -20,12 +22,23 @@ __version__ = "0.1.0"
 _LAZY = {
     "Artifact": "runtime",
     "Session": "compiler",
+    "Trainer": "training",
     "backend": "",
     "compile": "compiler",
     "errors": "",
+    "training": "",
 }
 
-__all__ = ["Artifact", "Session", "__version__", "backend", "compile", "errors"]
+__all__ = [
+    "Artifact",
+    "Session",
+    "Trainer",
+    "__version__",
+    "backend",
+    "compile",
+    "errors",
+    "training",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -23,6 +23,7 @@ _COMMANDS = {
     "opt": "opt",
     "op": "op",
     "tune": "tune",
+    "train": "train",
     "zoo": "zoo",
     "diff": "diff",
     "doctor": "doctor",
@@ -59,7 +60,7 @@ class Commands(click.Group):
 @click.version_option(__version__, prog_name="ranvier")
 @click.pass_context
 def commands(ctx: click.Context) -> None:
-    """Compile, run and look into ONNX models."""
+    """Compile, run, train and look into ONNX models."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 
@@ -74,8 +75,8 @@ def execute(arguments: Sequence[str] | None = None) -> int:
         return _fail(f"{error.format_message()} (see '{where} --help')", "UsageError", words, USAGE)
     except click.ClickException as error:
         return _fail(error.format_message(), "UsageError", words, USAGE)
-    except (click.Abort, KeyboardInterrupt):
-        return _fail("interrupted", "Interrupted", words, INTERRUPTED)
+    except (click.Abort, KeyboardInterrupt) as error:
+        return _fail(str(error) or "interrupted", "Interrupted", words, INTERRUPTED)
     except (RanvierError, OSError) as error:
         _raise_if_asked(words)
         return _fail(str(error), type(error).__name__, words, FAILURE)

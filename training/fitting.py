@@ -150,7 +150,8 @@ class Fitting:
     def _take_up(self) -> None:
         """Give callbacks and sums what a checkpoint held of them."""
         pending, self.trainer.pending = self.trainer.pending, {}
-        self.callbacks.load(_under(pending, "callbacks/"))
+        if pending or self.step:  # else there is nothing to take up
+            self.callbacks.load(_under(pending, "callbacks/"))
         if sums := _under(pending, "scores/"):
             self._scores.load(sums)
 

@@ -177,6 +177,7 @@ class Trainer:
         self.statistics = {
             k: _copied(parameters[k]) for k in variables if k not in self.model.trainable
         }
+        self._frozen = {k: a for k, a in parameters.items() if k not in variables}
         self._programs: dict[tuple[Any, ...], BatchProgram] = {}
         self.pending: dict[str, Array] = {}
 
@@ -184,33 +185,35 @@ class Trainer:
 
     def parameters(self) -> dict[str, Array]:
         """Return every parameter and statistic by name; those that change are not copies."""
-        return {**self.model.parameters, **self.statistics, **self.updater.parameters}
+        found = {**self._frozen, **self.statistics, **self.updater.parameters}
+        return {name: found[name] for name in self.model.parameters}
 
     def set_parameters(self, values: Mapping[str, Array]) -> None:
         """Let parameters and statistics hold ``values``; what is left out stays.
 
         Args:
-            values: arrays by name. Frozen parameters can only be set to what they hold.
+            values: arrays by name. Frozen ones are constants of what is compiled, so that
+                others are compiled anew.
 
         Raises:
-            InputError: there is no such parameter, it has another shape or type, or is frozen.
+            InputError: there is no such parameter, or it has another shape or type.
         """
         known = self.parameters()
         for name, array in values.items():
             if name not in known:
                 raise InputError(f"model '{self.model.name}' has no parameter '{name}'")
-            changes = name in self.statistics or name in self.updater.parameters
-            if not changes and not np.array_equal(array, known[name]):
-                raise InputError(f"parameter '{name}' is frozen; give it when the model is built")
+            if (array.shape, array.dtype) != (known[name].shape, known[name].dtype):
+                raise InputError(
+                    f"parameter '{name}' is {known[name].dtype} {list(known[name].shape)}, "
+                    f"found {array.dtype} {list(array.shape)}"
+                )
         self.updater.assign({k: a for k, a in values.items() if k in self.updater.parameters})
         for name, array in values.items():
             if name in self.statistics:
-                if array.shape != self.statistics[name].shape:
-                    raise InputError(
-                        f"statistic '{name}' has shape {list(self.statistics[name].shape)}, "
-                        f"found {list(array.shape)}"
-                    )
                 np.copyto(self.statistics[name], array)
+            elif name in self._frozen and not np.array_equal(array, known[name]):
+                self._frozen[name] = _copied(array)
+                self._programs.clear()
 
     def load_weights(
         self, source: Mapping[str, Array] | str | PathLike[str], *, partial: bool = False
@@ -407,12 +410,9 @@ class Trainer:
         types = field_types(fields)
         key = (make, *sorted((k, t) for k, t in types.items() if k != INDEX))
         if key not in self._programs:
-            constants = {
-                k: a for k, a in self.model.parameters.items() if k not in self.task.variables
-            }
             gradients = {k: self.updater.gradients[k] for k in self.task.learned}
             self._programs[key] = BatchProgram(
-                make(self.task, types, constants),
+                make(self.task, types, self._frozen),
                 {**self.statistics, **self.updater.parameters},
                 gradients,
                 self._workers,

@@ -165,6 +165,21 @@ def test_frozen_parameters_and_their_statistics_stay() -> None:
         trainer_of(frozen=("*",))
 
 
+def test_frozen_parameters_are_taken_over_from_elsewhere() -> None:
+    """Freezing what was learned elsewhere: as a model that had it from the beginning."""
+    source, data = trainer_of(seed=3), Blobs()
+    trainer = trainer_of(frozen=("conv.*", "norm.*"))
+    trainer.evaluate(data)  # is compiled for other constants
+    assert trainer.load_weights(source.parameters()) == []
+    expected = source.evaluate(data)["loss"]
+    assert trainer.evaluate(data)["loss"] == pytest.approx(expected, rel=1e-6)
+    trainer.fit(data, 1)
+    weight = trainer.parameters()["conv.weight"]
+    np.testing.assert_array_equal(weight, source.parameters()["conv.weight"])
+    with pytest.raises(InputError, match=r"parameter 'conv.weight' is float32 \[4, 1, 3, 3\]"):
+        trainer.set_parameters({"conv.weight": weight[:2]})
+
+
 def test_a_head_is_left_out_when_weights_are_taken_over() -> None:
     def other(samples: int) -> Network:
         x = nn.input("image", (samples, 1, 6, 6))
