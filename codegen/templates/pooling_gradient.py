@@ -26,7 +26,11 @@ from .base import Plan, VectorUnit, Written
 from .emitter import Expr, KernelEmitter, Register, emitting
 
 _VECTORS = 2
-"""Vectors of channels in a plane: a cache line."""
+"""Vectors of channels in a plane: a cache line, which is the least."""
+_MOST_VECTORS = 8
+"""The most: longer runs of memory are fetched ahead better, but planes leave the second cache."""
+_ENOUGH_PARTS = 8
+"""Planes that threads share well."""
 _MOST_TAPS = 27
 _MOST_REGIONS = 27
 """Windows at borders are written out for themselves, all taps of each."""
@@ -95,6 +99,17 @@ class PoolingGradient(Plan):
                 found.append((position, 1, taps))
         return found
 
+    @property
+    def vectors(self) -> int:
+        """Vectors of channels in a plane."""
+        count = _MOST_VECTORS
+        while count > _VECTORS and (
+            self.shape[0] * self.shape[1] < _ENOUGH_PARTS * count * self.unit.lanes
+            or self.shape[1] < count * self.unit.lanes
+        ):
+            count //= 2
+        return count
+
     def build(self, views: Sequence[View]) -> Written:
         """Write the kernel."""
         with emitting(self.unit.lanes, ["float32"] * 3) as (emission, emit):
@@ -128,12 +143,12 @@ class _Writer:
 
     def write(self) -> None:
         """Give each thread a part of the planes."""
-        emit, size = self.emit, _VECTORS * self.emit.lanes
+        emit, size = self.emit, self.plan.vectors * self.emit.lanes
         whole, rest = divmod(self.channels, size)
         if whole:
             with emit.share(self.samples * whole) as number:
                 n, block = (number // whole, number % whole) if whole > 1 else (number, 0)
-                self._plane(n, block * size, [emit.lanes] * _VECTORS)
+                self._plane(n, block * size, [emit.lanes] * self.plan.vectors)
         if rest:
             widths = [min(emit.lanes, rest - c) for c in range(0, rest, emit.lanes)]
             with emit.share(self.samples) as n:
@@ -141,11 +156,10 @@ class _Writer:
 
     def _plane(self, n: Expr, channel: Expr, widths: Sequence[int]) -> None:
         emit = self.emit
-        parts = [(channel + v * emit.lanes, width) for v, width in enumerate(widths)]
         if not self.plan.tiles:
             buffer, view = self.dx
             with emit.nest(self.spatial) as at:
-                for first, width in parts:
+                for first, width in self._parts(channel, widths):
                     emit.store(buffer, view.offset([n, first, *at]), emit.spread(0, width), width)
         for ranges in self.plan.regions:
             taps = list(product(*(r[2] for r in ranges)))
@@ -153,8 +167,15 @@ class _Writer:
                 continue
             with emit.nest([count for _, count, _ in ranges]) as numbers:
                 position = [first + k for (first, _, _), k in zip(ranges, numbers, strict=True)]
-                for first, width in parts:
+                if len(set(widths)) == 1:
+                    with emit.loop(len(widths)) as v:
+                        self._window(n, channel + v * emit.lanes, position, taps, widths[0])
+                    continue
+                for first, width in self._parts(channel, widths):
                     self._window(n, first, position, taps, width)
+
+    def _parts(self, channel: Expr, widths: Sequence[int]) -> list[tuple[Expr, int]]:
+        return [(channel + v * self.emit.lanes, width) for v, width in enumerate(widths)]
 
     def _window(
         self, n: Expr, channel: Expr, position: Sequence[Expr], taps: Sequence[Dims], width: int
