@@ -13,7 +13,6 @@ from ranvier.ir import Graph, interpret, print_graph, verify
 from ranvier.ir.verify import holds
 from ranvier.passes import PASSES, TRAINING
 
-
 RULES = sorted(PASSES.keys() - set(TRAINING))
 """Those of TRAINING add outputs: they have tests of their own."""
 
