@@ -26,9 +26,10 @@ from .cores import alone, idlest_cores
 from .engines import OWN
 from .reference import cache_folder
 from .registry import ENGINES
-from .results import CaseResult
-from .suite import PARTS, Settings, run_suite
+from .results import CaseResult, Report
+from .suite import PARTS, TRAINING_NAMES, Settings, Training, run_suite
 from .tables import comparison
+from .training_cases import TRAINING_CASES
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -112,8 +113,8 @@ def run_command(
 ) -> Output:
     """Measure everything about MODELS and write results.json and results.html.
 
-    Without MODELS, small ones of ranvier's own zoo. Parts are compare, overhead, kernels,
-    startup and memory; without --part all of them.
+    Without MODELS, small ones of ranvier's own zoo. Parts are compare, train,
+    overhead, kernels, startup and memory; without --part all of them.
     """
     with alone(_note), _scratch() as folder:
         chosen = models or full
@@ -122,18 +123,57 @@ def run_command(
         settings = _settings(cases, minutes, options)
         with progress("starting") as shown:
             report = run_suite(settings, shown.say)
+    return _written(report, output, "results")
+
+
+def _written(report: Report, output: Path, name: str) -> Output:
+    """Write a report as JSON and as a page, and show what was compared."""
     output.mkdir(parents=True, exist_ok=True)
-    report_json.write(report, output / "results.json")
-    report_html.write(report, output / "results.html")
+    report_json.write(report, output / f"{name}.json")
+    report_html.write(report, output / f"{name}.html")
+    compared = (*report.comparisons, *report.training)
 
     def render(console: Console) -> None:
-        for result in (*report.comparisons, *report.overhead):
+        for result in (*compared, *report.overhead):
             console.print(comparison(result))
         for text in report.left_out:
             console.print(f"left out: {text}")
-        console.print(f"the rest is in {output / 'results.html'}")
+        console.print(f"the rest is in {output / f'{name}.html'}")
 
-    return Output(report_json.to_json(report), render, int(_is_bad(report.comparisons)))
+    return Output(report_json.to_json(report), render, int(_is_bad(compared)))
+
+
+@commands.command("train", cls=Command)
+@click.option("--model", "-m", "models", multiple=True, type=click.Choice(list(TRAINING_CASES)),
+              help="Default: all but the smallest.")  # fmt: skip
+@click.option("--threads", "-t", multiple=True, type=click.IntRange(1), help="Default: 1.")
+@click.option("--rounds", "-r", default=7, type=click.IntRange(1), show_default=True)
+@click.option("--turn", default=1.0, show_default=True, help="Seconds of a turn in a round.")
+@click.option("--budget", default=240.0, show_default=True, help="Seconds of timing per model.")
+@click.option("--engine", "-e", "engines", multiple=True, type=click.Choice(TRAINING_NAMES))
+@click.option("--memory/--no-memory", default=True, help="Whether memory is measured too.")
+@click.option(
+    "--output", "-o", default=Path("build/benchmarks"), type=click.Path(path_type=Path),
+    show_default=True, help="Folder of training.json and training.html.",
+)  # fmt: skip
+def train_command(
+    models: Sequence[str],
+    engines: Sequence[str],
+    memory: bool,
+    output: Path,
+    **options: Any,
+) -> Output:
+    """Time steps of training: forward, backward, SGD with momentum, the batch in memory.
+
+    All engines begin with the same weights; an engine whose losses of the first three steps
+    are others is reported and not timed. Ends with exit code 1 if ranvier disagrees or fails.
+    """
+    threads = options.pop("threads") or [1]
+    training = Training(models or list(TRAINING_CASES)[1:], engines or TRAINING_NAMES, memory)
+    plan = Plan(training.engines, threads=1, cores=(), **options)
+    with alone(_note), progress("starting") as shown:
+        report = run_suite(Settings([], threads, ["train"], plan, training=training), shown.say)
+    return _written(report, output, "training")
 
 
 def _settings(cases: Sequence[Case], minutes: float, options: Mapping[str, Any]) -> Settings:

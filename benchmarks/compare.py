@@ -21,6 +21,7 @@ from .engines import OWN, Unavailable
 from .measure import Take, interleave
 from .processes import EngineFailed, engine_process
 from .reference import ordered, reference_of
+from .registry import Work
 from .results import CaseResult, EngineResult
 from .worker import case_to
 
@@ -43,6 +44,7 @@ class Plan:
             is timed.
         seed: of random inputs.
         references: folder where outputs to compare with are kept; ``None``: nowhere.
+        work: whether a run is that of the model or a step of training.
     """
 
     engines: Sequence[str]
@@ -55,6 +57,7 @@ class Plan:
     tolerance: float = 1e-3
     seed: int = 0
     references: Path | None = None
+    work: Work = "run"
 
 
 class Asked(Protocol):
@@ -71,9 +74,10 @@ def compare(case: Case, plan: Plan, say: Say = lambda text: None) -> CaseResult:
         feed = folder / "inputs.npz"
         save_arrays(feed, feed_of(case, plan.seed))
         say(f"{case.name}: reference")
-        reference = reference_of(case, feed, plan.cores, plan.references)
+        reference = reference_of(case, feed, plan.cores, plan.references, plan.work)
         processes = {
-            name: stack.enter_context(engine_process(name, plan.cores)) for name in plan.engines
+            name: stack.enter_context(engine_process(name, plan.cores, work=plan.work))
+            for name in plan.engines
         }
         return compare_in(processes, case, plan, feed, reference, say)
 

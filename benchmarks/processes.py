@@ -29,10 +29,15 @@ class EngineProcess:
         engine: the engine's name.
         cores: numbers of the cores that it may use; every thread that it starts inherits them.
         environment: variables for it besides the parent's.
+        work: ``run`` or ``train``, see :data:`benchmarks.registry.Work`.
     """
 
     def __init__(
-        self, engine: str, cores: Iterable[int], environment: Mapping[str, str] | None = None
+        self,
+        engine: str,
+        cores: Iterable[int],
+        environment: Mapping[str, str] | None = None,
+        work: str = "run",
     ) -> None:
         self.engine = engine
         # A file, not a pipe: nobody reads while the engine works.
@@ -41,7 +46,7 @@ class EngineProcess:
         os.sched_setaffinity(0, cores)  # inherited by the child from its first instruction
         try:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", f"{__package__}.worker", engine],
+                [sys.executable, "-m", f"{__package__}.worker", engine, work],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._messages,
@@ -104,10 +109,13 @@ class EngineProcess:
 
 @contextmanager
 def engine_process(
-    engine: str, cores: Iterable[int], environment: Mapping[str, str] | None = None
+    engine: str,
+    cores: Iterable[int],
+    environment: Mapping[str, str] | None = None,
+    work: str = "run",
 ) -> Iterator[EngineProcess]:
     """Yield a process of an engine that ends with the block."""
-    process = EngineProcess(engine, cores, environment)
+    process = EngineProcess(engine, cores, environment, work)
     try:
         yield process
     finally:

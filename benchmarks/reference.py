@@ -15,14 +15,16 @@ from ranvier.errors import InputError
 from .cases import Case
 from .engines import Unavailable
 from .processes import EngineFailed, engine_process
-from .registry import REFERENCES
+from .registry import REFERENCES_OF, Work
 from .worker import case_to
 
 Reference = tuple[str, "list[Any] | None"]
 """The name of what computed the outputs, and they; an empty name and ``None`` without any."""
 
 
-def reference_of(case: Case, feed: Path, cores: Sequence[int], folder: Path | None) -> Reference:
+def reference_of(
+    case: Case, feed: Path, cores: Sequence[int], folder: Path | None, work: Work = "run"
+) -> Reference:
     """Return the outputs of the first reference that can compute them.
 
     Args:
@@ -30,9 +32,10 @@ def reference_of(case: Case, feed: Path, cores: Sequence[int], folder: Path | No
         feed: its inputs.
         cores: those to use.
         folder: where outputs are kept, ``None`` to compute them anew.
+        work: what is done with the case.
     """
     digest = _digest(case, feed)
-    for engine in REFERENCES:
+    for engine in REFERENCES_OF[work]:
         kept = None if folder is None else folder / f"{digest}-{_file_name(engine.name)}.npz"
         if kept is not None and kept.exists():
             # What cannot be read is computed again.
@@ -41,7 +44,7 @@ def reference_of(case: Case, feed: Path, cores: Sequence[int], folder: Path | No
         computed = feed.with_name("reference.npz")
         with (
             contextlib.suppress(Unavailable, EngineFailed),
-            engine_process(engine.name, cores) as process,
+            engine_process(engine.name, cores, work=work) as process,
         ):
             process.ask("prepare", case=case_to(case), feed=str(feed), threads=len(cores), runs=0)
             process.ask("outputs", path=str(computed))

@@ -51,6 +51,7 @@ def _body(report: Report) -> Iterator[str]:
     yield _paragraph(f"Measured {report.made}. How, and how to read it: benchmarks/README.md.")
     yield from _left_out(report)
     yield from _comparisons(report)
+    yield from _training(report)
     yield from _overhead(report)
     yield from _startup(report)
     yield from _memory(report)
@@ -70,6 +71,20 @@ def _comparisons(report: Report) -> Iterator[str]:
         yield f"<h2>Speed, {_threads(threads)}</h2>"
         if any(r.best_peer(OWN) for r in results):
             yield plots.speedup_bars(results, f"speedup-{threads}")
+        yield from map(_case, results)
+
+
+def _training(report: Report) -> Iterator[str]:
+    if report.training:
+        yield "<h2>Steps of training</h2>"
+        yield _paragraph(
+            "Forward, backward and SGD with momentum, the batch in memory; the losses of the "
+            "first steps from equal weights are compared before."
+        )
+    for threads in sorted({result.threads for result in report.training}):
+        results = [r for r in report.training if r.threads == threads]
+        if any(r.best_peer(OWN) for r in results):
+            yield plots.speedup_bars(results, f"training-{threads}")
         yield from map(_case, results)
 
 

@@ -60,6 +60,7 @@ def from_json(data: Mapping[str, Any]) -> Report:
         made=data["made"],
         machine=data["machine"],
         comparisons=[_case(item) for item in data["comparisons"]],
+        training=[_case(item) for item in data.get("training", [])],
         overhead=[_case(item) for item in data["overhead"]],
         memory=[MemoryResult(**item) for item in data["memory"]],
         startup=[StartupResult(**item) for item in data["startup"]],

@@ -174,6 +174,7 @@ class Report:
         made: when, ISO 8601 in UTC.
         machine: see :func:`benchmarks.machine.describe`.
         comparisons: engines side by side.
+        training: the same of steps of training.
         overhead: the same on a graph of one addition of 16 numbers.
         memory: resident memory.
         startup: time to the first result.
@@ -185,6 +186,7 @@ class Report:
     made: str
     machine: Mapping[str, Any]
     comparisons: Sequence[CaseResult] = ()
+    training: Sequence[CaseResult] = ()
     overhead: Sequence[CaseResult] = ()
     memory: Sequence[MemoryResult] = ()
     startup: Sequence[StartupResult] = ()

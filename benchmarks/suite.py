@@ -21,15 +21,38 @@ from .cores import idlest_cores
 from .engines import OWN, Unavailable
 from .machine import describe
 from .processes import EngineFailed, engine_process
+from .registry import TRAINING_ENGINES, Work
 from .results import CaseResult, MemoryResult, Peaks, Report, Roofline, StartupResult, StepTime
 from .tiny import write_tiny
+from .training_cases import write_case
 from .worker import case_to
 
-PARTS = ("compare", "memory", "startup", "overhead", "kernels")
+PARTS = ("compare", "train", "memory", "startup", "overhead", "kernels")
+
+TRAINING_NAMES = tuple(engine.name for engine in TRAINING_ENGINES)
 
 _OVERHEAD_ENGINES = (OWN, "ranvier, bound", "onnxruntime", "openvino")
 _PROFILE_SECONDS = 5.0
 _PROFILE_RUNS = 30
+
+
+@dataclass(frozen=True)
+class Training:
+    """Whose steps of training are measured.
+
+    Attributes:
+        cases: names of training cases.
+        engines: names of engines.
+        memory: whether memory is measured too.
+    """
+
+    cases: Sequence[str] = ("resnet8",)
+    engines: Sequence[str] = TRAINING_NAMES
+    memory: bool = True
+
+
+SHORT_TRAINING = Training(engines=TRAINING_NAMES[:3], memory=False)
+"""What takes seconds: nothing that torch compiles."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +65,7 @@ class Settings:
         parts: of :data:`PARTS`.
         plan: engines, rounds and budget of comparisons.
         seconds: after which nothing new is begun.
+        training: cases and engines of the part ``train``.
     """
 
     cases: Sequence[Case]
@@ -49,6 +73,7 @@ class Settings:
     parts: Sequence[str]
     plan: Plan
     seconds: float = float("inf")
+    training: Training = SHORT_TRAINING
 
 
 @dataclass
@@ -56,6 +81,7 @@ class Findings:
     """What has been found so far."""
 
     comparisons: list[CaseResult] = field(default_factory=list)
+    training: list[CaseResult] = field(default_factory=list)
     overhead: list[CaseResult] = field(default_factory=list)
     memory: list[MemoryResult] = field(default_factory=list)
     startup: list[StartupResult] = field(default_factory=list)
@@ -69,6 +95,7 @@ class Findings:
             made=datetime.now(timezone.utc).isoformat(timespec="seconds"),
             machine=describe(),
             comparisons=self.comparisons,
+            training=self.training,
             overhead=self.overhead,
             memory=self.memory,
             startup=self.startup,
@@ -114,6 +141,8 @@ def jobs(settings: Settings, folder: Path, say: Say) -> Iterator[Job]:
     for threads in settings.threads if "compare" in settings.parts else ():
         for case in settings.cases:
             yield _comparison(case, settings, threads, say)
+    if "train" in settings.parts:
+        yield from _training_jobs(settings, folder, say)
     if "overhead" in settings.parts:
         yield "overhead of a call", lambda found: _overhead(found, settings, folder, say)
     if "kernels" in settings.parts:
@@ -134,6 +163,39 @@ def _comparison(case: Case, settings: Settings, threads: int, say: Say) -> Job:
         found.comparisons.append(compare(case, plan, say))
 
     return f"{case.name}, {threads} threads: comparison", job
+
+
+def _training_jobs(settings: Settings, folder: Path, say: Say) -> Iterator[Job]:
+    training = settings.training
+    for threads in settings.threads:
+        for name in training.cases:
+            yield _job(f"{name}, {threads} threads: training", _training, name, threads, settings,
+                       folder, say)  # fmt: skip
+    for name in training.cases if training.memory else ():
+        yield _job(f"{name}: memory of training", _training_memory, name, settings, folder)
+
+
+def _training(
+    found: Findings, name: str, threads: int, settings: Settings, folder: Path, say: Say
+) -> None:
+    plan = replace(
+        settings.plan,
+        work="train",
+        engines=settings.training.engines,
+        threads=threads,
+        cores=idlest_cores(threads),
+        references=None,
+    )
+    case = write_case(name, folder, plan.seed)
+    found.training.append(compare(case, plan, say))
+
+
+def _training_memory(found: Findings, name: str, settings: Settings, folder: Path) -> None:
+    case = write_case(name, folder, settings.plan.seed)
+    assert case.inputs is not None
+    for engine in settings.training.engines:
+        result = _memory_of(engine, case, case.inputs, settings.threads[0], work="train")
+        found.memory.append(replace(result, case=f"training {name}"))
 
 
 def _overhead(found: Findings, settings: Settings, folder: Path, say: Say) -> None:
@@ -177,17 +239,26 @@ def _memory(found: Findings, case: Case, settings: Settings, folder: Path) -> No
     artifact = startup.artifact_of(case, folder)
     deployed = replace(case, model=artifact.path)
     found.memory += [
-        _memory_of("ranvier, artifact", deployed, feed, threads, artifact.arena),
+        _memory_of("ranvier, artifact", deployed, feed, threads, arena=artifact.arena),
         *(_memory_of(name, case, feed, threads) for name in (OWN, *_peers(settings))),
     ]
 
 
 def _memory_of(
-    engine: str, case: Case, feed: Path, threads: int, arena: int | None = None
+    engine: str,
+    case: Case,
+    feed: Path,
+    threads: int,
+    *,
+    arena: int | None = None,
+    work: Work = "run",
 ) -> MemoryResult:
-    with engine_process(engine, idlest_cores(threads)) as process:
+    with engine_process(engine, idlest_cores(threads), work=work) as process:
         try:
-            told = process.ask("memory", case=case_to(case), feed=str(feed), threads=threads)
+            told = process.ask(
+                "memory", case=case_to(case), feed=str(feed), threads=threads,
+                warm=1 if work == "train" else 0,
+            )  # fmt: skip
         except (Unavailable, EngineFailed) as reason:
             return MemoryResult(case.name, engine, str(reason))
     return MemoryResult(case.name, engine, arena=arena, **told)

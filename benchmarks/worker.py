@@ -109,8 +109,13 @@ class Worker:
         seconds = time.perf_counter() - start
         return seconds, time.process_time() - cpu
 
-    def memory(self, case: Mapping[str, Any], feed: str, threads: int) -> dict[str, Any]:
-        """Return the bytes of a model on top of the engine's imports: held, and at the peaks."""
+    def memory(
+        self, case: Mapping[str, Any], feed: str, threads: int, warm: int = 0
+    ) -> dict[str, Any]:
+        """Return the bytes of a model on top of the engine's imports: held, and at the peaks.
+
+        The first ``warm`` runs count as preparing: some engines compile in them.
+        """
         chosen = case_from(case)
         check(self.engine, chosen)
         self.engine.load()
@@ -118,6 +123,8 @@ class Worker:
         base = resident()
         reset_peak()
         run = self.engine.prepare(chosen, threads)
+        for _ in range(warm):
+            run(self.feed)
         held, prepare_peak = resident(), peak()
         reset_peak()
         for _ in range(_MEMORY_RUNS):
@@ -179,7 +186,7 @@ def main() -> None:
     """
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    worker = Worker(engine_named(sys.argv[1]))
+    worker = Worker(engine_named(*sys.argv[1:]))
     for line in sys.stdin:
         try:
             answer = worker.answer(json.loads(line))

@@ -64,6 +64,8 @@ def test_comparisons_come_first(tmp_path: Path) -> None:
         "b, 1 threads: comparison",
         "a, 2 threads: comparison",
         "b, 2 threads: comparison",
+        "resnet8, 1 threads: training",
+        "resnet8, 2 threads: training",
         "overhead of a call",
         "peaks of a core",
         "a: kernels",
