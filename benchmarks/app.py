@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -24,11 +25,14 @@ from .cases import FOLDER_VARIABLE, Case, case_of, short_cases, standard_cases, 
 from .compare import Plan, compare
 from .cores import alone, idlest_cores
 from .engines import OWN
+from .learning import learn
+from .learning_tasks import TASKS
+from .machine import describe
 from .reference import cache_folder
 from .registry import ENGINES
 from .results import CaseResult, Report
 from .suite import PARTS, TRAINING_NAMES, Settings, Training, run_suite
-from .tables import comparison
+from .tables import comparison, learning
 from .training_cases import TRAINING_CASES
 
 if TYPE_CHECKING:
@@ -174,6 +178,35 @@ def train_command(
     with alone(_note), progress("starting") as shown:
         report = run_suite(Settings([], threads, ["train"], plan, training=training), shown.say)
     return _written(report, output, "training")
+
+
+@commands.command("learn", cls=Command)
+@click.option("--task", "tasks", multiple=True, type=click.Choice(list(TASKS)),
+              help="Default: all.")  # fmt: skip
+@click.option("--seeds", default=3, type=click.IntRange(1), show_default=True)
+@click.option("--threads", "-t", default=2, type=click.IntRange(1), show_default=True)
+@click.option(
+    "--output", "-o", default=Path("build/benchmarks"), type=click.Path(path_type=Path),
+    show_default=True, help="Folder of learning.json and learning.html.",
+)  # fmt: skip
+def learn_command(tasks: Sequence[str], seeds: int, threads: int, output: Path) -> Output:
+    """Learn from real images with several seeds, and score images that were not learned from.
+
+    Tasks are chest X-rays (pneumonia), blood cells (blood), and membranes in electron
+    microscopy (membranes), which torch learns as well. Ends with exit code 1 if a goal is
+    missed.
+    """
+    with alone(_note), progress("starting") as shown:
+        results = learn(tasks or TASKS, range(seeds), threads, shown.say)
+    made = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    report = Report(made, describe(), learning=results)
+    written = _written(report, output, "learning")
+    missed = any(r.missed or not r.runs for r in results if r.engine == OWN)
+
+    def render(console: Console) -> None:
+        console.print(learning(results))
+
+    return Output(written.data, render, int(missed))
 
 
 def _settings(cases: Sequence[Case], minutes: float, options: Mapping[str, Any]) -> Settings:

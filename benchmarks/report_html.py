@@ -14,7 +14,7 @@ from ranvier.runtime.atomic import atomic_file
 from . import plots
 from .engines import OWN
 from .results import CaseResult, Report, Roofline
-from .tables import COLUMNS, comparison_row
+from .tables import COLUMNS, LEARNING_COLUMNS, comparison_row, learning_row
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 62em; margin: 2em auto; padding: 0 1em; }
@@ -52,6 +52,7 @@ def _body(report: Report) -> Iterator[str]:
     yield from _left_out(report)
     yield from _comparisons(report)
     yield from _training(report)
+    yield from _learning(report)
     yield from _overhead(report)
     yield from _startup(report)
     yield from _memory(report)
@@ -86,6 +87,13 @@ def _training(report: Report) -> Iterator[str]:
         if any(r.best_peer(OWN) for r in results):
             yield plots.speedup_bars(results, f"training-{threads}")
         yield from map(_case, results)
+
+
+def _learning(report: Report) -> Iterator[str]:
+    if report.learning:
+        yield "<h2>Learning</h2>"
+        rows = [learning_row(result) for result in report.learning]
+        yield table("Means and standard deviations over seeds", LEARNING_COLUMNS, rows)
 
 
 def _case(result: CaseResult) -> str:

@@ -15,6 +15,8 @@ from ranvier.runtime.atomic import atomic_file
 from .results import (
     CaseResult,
     EngineResult,
+    LearningResult,
+    LearningRun,
     MemoryResult,
     Peaks,
     Report,
@@ -61,6 +63,7 @@ def from_json(data: Mapping[str, Any]) -> Report:
         machine=data["machine"],
         comparisons=[_case(item) for item in data["comparisons"]],
         training=[_case(item) for item in data.get("training", [])],
+        learning=[_learning(item) for item in data.get("learning", [])],
         overhead=[_case(item) for item in data["overhead"]],
         memory=[MemoryResult(**item) for item in data["memory"]],
         startup=[StartupResult(**item) for item in data["startup"]],
@@ -73,6 +76,11 @@ def from_json(data: Mapping[str, Any]) -> Report:
 def _case(data: Mapping[str, Any]) -> CaseResult:
     engines = [EngineResult(**item) for item in data["engines"]]
     return CaseResult(**{**data, "engines": engines})
+
+
+def _learning(data: Mapping[str, Any]) -> LearningResult:
+    runs = [LearningRun(**item) for item in data["runs"]]
+    return LearningResult(**{**data, "runs": runs})
 
 
 def _roofline(data: Mapping[str, Any]) -> Roofline:

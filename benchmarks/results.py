@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -167,6 +168,55 @@ class Roofline:
 
 
 @dataclass(frozen=True)
+class LearningRun:
+    """A task learned once.
+
+    Attributes:
+        seed: of weights, order and augmentation.
+        figures: of validation.
+        losses: the mean of each epoch.
+        compile_seconds: before the first step.
+        seconds: of all epochs, without compiling and validation.
+        peak: resident bytes at most, imports included.
+    """
+
+    seed: int
+    figures: Mapping[str, float]
+    losses: Sequence[float]
+    compile_seconds: float
+    seconds: float
+    peak: int
+
+
+@dataclass(frozen=True)
+class LearningResult:
+    """What one engine reached in one task.
+
+    Attributes:
+        task: its name.
+        engine: its name.
+        note: why runs are missing.
+        runs: one per seed.
+        missed: goals that were not reached.
+    """
+
+    task: str
+    engine: str
+    note: str = ""
+    runs: Sequence[LearningRun] = ()
+    missed: Sequence[str] = ()
+
+    def mean(self, figure: str) -> float:
+        """Return the mean of a figure over the runs."""
+        return statistics.fmean(run.figures[figure] for run in self.runs)
+
+    def deviation(self, figure: str) -> float:
+        """Return the standard deviation of a figure; 0 for a single run."""
+        values = [run.figures[figure] for run in self.runs]
+        return statistics.stdev(values) if len(values) > 1 else 0.0
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything that one run of the suite found.
 
@@ -175,6 +225,7 @@ class Report:
         machine: see :func:`benchmarks.machine.describe`.
         comparisons: engines side by side.
         training: the same of steps of training.
+        learning: what was reached on real images.
         overhead: the same on a graph of one addition of 16 numbers.
         memory: resident memory.
         startup: time to the first result.
@@ -187,6 +238,7 @@ class Report:
     machine: Mapping[str, Any]
     comparisons: Sequence[CaseResult] = ()
     training: Sequence[CaseResult] = ()
+    learning: Sequence[LearningResult] = ()
     overhead: Sequence[CaseResult] = ()
     memory: Sequence[MemoryResult] = ()
     startup: Sequence[StartupResult] = ()

@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
+import statistics
 import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from ranvier.cli.tables import table
+from ranvier.cli.tables import duration, size, table
 
 from .engines import OWN
 from .measure import Summary, best_of, speedup, time_of
-from .results import CaseResult, EngineResult
+from .results import CaseResult, EngineResult, LearningResult
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -60,6 +61,43 @@ def comparison_row(engine: EngineResult, result: CaseResult) -> Sequence[Any]:
         error,
         f"{engine.busy(result.threads):.0%}",
         "" if rounds == len(engine.rounds) else f"{rounds} of {len(engine.rounds)} rounds",
+    )
+
+
+LEARNING_COLUMNS = (
+    "task",
+    "engine",
+    ">seeds",
+    "figures of validation",
+    ">training",
+    ">compiling",
+    ">peak memory",
+    "",
+)
+
+
+def learning(results: Sequence[LearningResult]) -> Table:
+    """Return the table of what was learned: means and standard deviations over seeds."""
+    return table("Learning", LEARNING_COLUMNS, [learning_row(result) for result in results])
+
+
+def learning_row(result: LearningResult) -> Sequence[Any]:
+    """Return the row of one engine and task, cells in the order of :data:`LEARNING_COLUMNS`."""
+    if not result.runs:
+        return result.task, result.engine, 0, "", "", "", "", result.note
+    figures = ", ".join(
+        f"{name} {result.mean(name):.4f} ± {result.deviation(name):.4f}"
+        for name in result.runs[0].figures
+    )
+    return (
+        result.task,
+        result.engine,
+        len(result.runs),
+        figures,
+        duration(statistics.fmean(run.seconds for run in result.runs)),
+        duration(statistics.fmean(run.compile_seconds for run in result.runs)),
+        size(max(run.peak for run in result.runs)),
+        "; ".join((*result.missed, *filter(None, [result.note]))),
     )
 
 

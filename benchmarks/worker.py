@@ -48,6 +48,7 @@ class Worker:
             "save": self.save,
             "profile": self.profile,
             "peaks": self.peaks,
+            "learn": self.learn,
         }
         arguments = {key: value for key, value in request.items() if key != "do"}
         return actions[request["do"]](**arguments)
@@ -144,6 +145,13 @@ class Worker:
         """Return ranvier's steps with their times."""
         self.engine.load()
         return {"steps": own_engines.profile(case_from(case), _arrays(feed), seconds, most)}
+
+    def learn(self, task: str, seed: int, threads: int) -> dict[str, Any]:
+        """Learn a task and tell what was reached."""
+        self.engine.load()
+        from .learners import LEARNERS
+
+        return LEARNERS[self.engine.name](task, seed, threads)
 
     def peaks(self) -> dict[str, Any]:
         """Return the limits of the core that this process is pinned to."""
