@@ -126,10 +126,14 @@ def prepare(settings: Settings) -> Prepared:
     left = len(data) % batch
     if left:
         notes.append(f"{left} of {len(data)} samples sit out of each epoch, others every time")
+    scoring = None if checking is None else _scoring_loader(checking, batch, model)
+    if checking is not None and scoring is not None and scoring.drop_last:
+        left = len(checking) % batch
+        notes += [f"{left} of {len(checking)} samples to check with are left out"] if left else []
     return Prepared(
         trainer,
         learning,
-        None if checking is None else _scoring_loader(checking, batch, model),
+        scoring,
         _class_names(trainer, data),
         (len(data), 0 if checking is None else len(checking)),
         notes,
@@ -289,6 +293,11 @@ def _scoring_loader(data: Data, batch: int, model: Model) -> DataLoader:
     from ..training.data import DataLoader
 
     fixed = isinstance(next(iter(model.inputs.values())).shape[0], int)
+    if fixed and len(data) < batch:
+        raise DataError(
+            f"{len(data)} samples to check with do not fill a batch of {batch}, which model "
+            f"'{model.name}' is for; give more by --validation, or none"
+        )
     sizes = [n for n in range(max(1, batch // 2), 2 * batch + 1) if len(data) % n == 0]
     size = batch if fixed or not sizes else max(sizes)
     return DataLoader(data.dataset, size, drop_last=fixed)

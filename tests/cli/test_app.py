@@ -23,6 +23,8 @@ COMMANDS = [
     "import",
     "opt",
     "op",
+    "tune",
+    "train",
     "zoo",
     "diff",
     "doctor",

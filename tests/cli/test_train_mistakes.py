@@ -165,6 +165,24 @@ def test_models_that_cannot_be_trained(ranvier: Any, data: Path, tmp_path: Path)
     assert_one_line(ranvier("train", bare, data, *out), 1, "has no weights that could be trained")
 
 
+def test_op_without_a_gradient_is_named(ranvier: Any, data: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rois = np.stack([np.arange(4), *np.zeros((2, 4)), *np.full((2, 4), 5.0)], 1)
+    weights = {"w": rng.standard_normal((2, 1, 3, 3)), "rois": rois}
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["a"], pads=[1, 1, 1, 1], name="conv"),
+        helper.make_node("MaxRoiPool", ["a", "rois"], ["b"], pooled_shape=[1, 1], name="regions"),
+        helper.make_node("Flatten", ["b"], ["y"], name="flat"),
+    ]
+    model = save(tmp_path / "regions.onnx", nodes, {"x": [4, 1, 6, 6], "y": [4, 2]}, weights)
+    words = ("train", model, data, "-o", tmp_path / "m.onnx")
+    message = "2 samples to check with do not fill a batch of 4, which model 'tiny' is for; give"
+    assert_one_line(ranvier(*words), 1, message)
+    done = ranvier(*words, "--validation", "none")
+    assert_one_line(done, 1, "max_roi_pool: has no gradient")
+    assert "regions" in done.err.splitlines()[-1]
+
+
 def test_folder_of_another_run(ranvier: Any, tiny: Path, data: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     words = ("train", tiny, data, "--epochs", 1, "--batch", 4, "--validation", "none")
