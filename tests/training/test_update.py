@@ -205,7 +205,7 @@ def _norms(x: Array) -> Array:
         (MinMaxNorm(1.0, 1.5, 0.25), lambda n: 0.25 * np.clip(n, 1.0, 1.5) + 0.75 * n),
         (UnitNorm(), np.ones_like),
     ],
-    ids=repr,
+    ids=["at-most", "between", "towards", "one"],
 )
 @pytest.mark.parametrize("name", list(SHAPES))
 def test_norms_are_constrained(
