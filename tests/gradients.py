@@ -119,8 +119,8 @@ class Problem:
         own |= self.joint.graph.parameters
         made = list(dict.fromkeys(v for vs in told.values() for v in vs if v.name not in own))
         joint = self._with_outputs(made)
-        variables = {k: _aligned(a) for k, a in self.parameters.items()}
-        gradients = {k: _aligned(np.zeros_like(variables[k])) for k in self.task.learned}
+        variables = {k: aligned(a) for k, a in self.parameters.items()}
+        gradients = {k: aligned(np.zeros_like(variables[k])) for k in self.task.learned}
         result = BatchProgram(joint, variables, gradients, Workers(1)).run(self.batch)
         seen = {**own, **{v.name: result.outputs[f"decided.{v.name}"] for v in made}}
         recorded = {k: [tensor_of(seen[v.name]) for v in vs] for k, vs in told.items()}
@@ -195,7 +195,8 @@ def _general(array: Array, rng: np.random.Generator) -> Array:
     return np.asarray(array + moved, array.dtype)
 
 
-def _aligned(array: Array) -> Array:
+def aligned(array: Array) -> Array:
+    """Return a copy that programs can be bound to."""
     made = aligned_empty(array.shape, array.dtype)
     np.copyto(made, array)
     return made
