@@ -139,9 +139,9 @@ def command(ctx: click.Context, /, **options: Any) -> Output:
     """Train MODEL on DATA and write it as ONNX.
 
     MODEL is an ONNX file, whose weights are trained on, or zoo:NAME (see 'ranvier zoo'), whose
-    sizes are those of the data. DATA is an .npz file with arrays such as image and label, a
-    folder with a folder of images per class, a folder of images with --masks, or
-    sample:pneumonia, which comes with ranvier.
+    sizes are those of the data. DATA is an .npz file with arrays such as image and label (or
+    FILE.npz:train, if they are called train_image and so on), a folder with a folder of images
+    per class, a folder of images with --masks, or sample:pneumonia, which comes with ranvier.
     """
     output, run = options.pop("output"), options.pop("run")
     resume, every = options.pop("resume"), options.pop("checkpoint_every")

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from ..training.data import Dataset
 
 SAMPLE = "sample:"
-_TARGETS = ("label", "labels", "mask", "target", "y")
+_TARGETS = ("label", "labels", "mask", "masks", "target", "y")
+_IMAGES = ("image", "images")
 
 
 @dataclass(frozen=True)
@@ -75,8 +76,9 @@ def read_data(source: str, masks: Path | None, pictures: Pictures) -> Data:
     """Return samples before they are fitted to a model.
 
     Args:
-        source: an ``.npz`` file, a folder of folders of images, or with ``masks`` a folder of
-            images; ``sample:pneumonia`` is what comes with the package.
+        source: an ``.npz`` file, perhaps with a ``:part`` whose name its fields begin with; a
+            folder of folders of images, or with ``masks`` a folder of images;
+            ``sample:pneumonia`` is what comes with the package.
         masks: folder of masks.
         pictures: how images are read.
 
@@ -91,9 +93,13 @@ def read_data(source: str, masks: Path | None, pictures: Pictures) -> Data:
         return _sample(source)[0]
     if path.is_dir():
         return _by_class(path, pictures)
+    part = ""
+    if not path.exists() and ".npz:" in source:
+        file, _, part = source.rpartition(":")
+        path = Path(file)
     if not path.exists():
         raise DataError(f"'{source}' does not exist; expected an .npz file or a folder of images")
-    return _arrays(path)
+    return _arrays(path, part)
 
 
 def sample_validation(source: str) -> Data | None:
@@ -113,16 +119,23 @@ def _sample(source: str) -> tuple[Data, Data]:
     return first, second
 
 
-def _arrays(path: Path) -> Data:
+def _arrays(path: Path, part: str) -> Data:
     from ..training.data import ArrayDataset, read_npz
 
+    arrays = read_npz(path)
+    prefix = f"{part}_" if part else ""
+    chosen = {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
+    if not chosen:
+        raise DataError(f"'{path}' has no fields that begin with '{prefix}': {', '.join(arrays)}")
     try:
-        dataset = ArrayDataset(**read_npz(path))
+        dataset = ArrayDataset(**chosen)
     except DataError as error:
-        raise error if str(path) in str(error) else DataError(f"'{path}': {error}") from None
+        hint = f". Of parts such as train_… and val_… name one: {path}:train"
+        raise DataError(f"'{path}': {error}{'' if part else hint}") from None
+    source = f"{path}:{part}" if part else str(path)
     if not len(dataset):
-        raise DataError(f"'{path}' has no samples")
-    return Data(str(path), dataset, dataset.arrays, True)
+        raise DataError(f"'{source}' has no samples")
+    return Data(source, dataset, dataset.arrays, True)
 
 
 def _by_class(path: Path, pictures: Pictures) -> Data:
@@ -199,14 +212,21 @@ def _fields(
         raise DataError(f"--input {unknown[0]}=…: the model's inputs are {', '.join(inputs)}")
     found: dict[str, str] = {}
     for name in inputs:
-        only = "image" if len(inputs) == 1 and name not in known else name
-        found[name] = renamed.get(name, only)
+        found[name] = renamed.get(name) or image_field(known, name if len(inputs) == 1 else "")
+        found[name] = found[name] or name
         if found[name] not in known:
             raise DataError(
                 f"'{data.source}' has no field '{found[name]}' for the model's input '{name}'; it "
                 f"has: {', '.join(known)}. Name one by --input {name}=FIELD"
             )
     return found
+
+
+def image_field(known: Sequence[str], only_input: str) -> str:
+    """Return the field for the only input of a model: of its name, or called image or images."""
+    if only_input in known or not only_input:
+        return only_input
+    return next((k for k in _IMAGES if k in known), "")
 
 
 def _target(data: Data, rest: Sequence[str], target: str | None) -> str:
@@ -319,8 +339,9 @@ def target_of(data: Data, renamed: Mapping[str, str], target: str | None) -> str
     Raises:
         DataError: it is not clear which one that is.
     """
-    inputs = {"image", *renamed.values()}
-    return _target(data, tuple(k for k in data.dataset[0] if k not in inputs), target)
+    known = tuple(data.dataset[0])
+    inputs = {image_field(known, "image"), *renamed.values()}
+    return _target(data, tuple(k for k in known if k not in inputs), target)
 
 
 def split(data: Data, share: float, seed: int) -> tuple[Data, Data]:

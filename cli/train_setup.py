@@ -17,6 +17,7 @@ from .train_data import (
     check_classes,
     class_count,
     fitted,
+    image_field,
     read_data,
     sample_validation,
     split,
@@ -167,8 +168,8 @@ def _of_zoo(settings: Settings) -> tuple[Data, Model, list[str]]:
         settings.levels,
     )
     data = read_data(settings.data, settings.masks, pictures)
-    image = settings.inputs.get("image", "image")
-    sample = data.dataset[0].get(image)
+    first = data.dataset[0]
+    sample = first.get(settings.inputs.get("image") or image_field(tuple(first), "image"))
     if sample is not None and sample.ndim > 1 and (data.arrays or data.target == "mask"):
         last = sample.shape[-1] in (1, 3) and sample.shape[0] not in (1, 3)
         spatial = sample.shape[:-1] if last else sample.shape[1:]

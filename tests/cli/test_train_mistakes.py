@@ -149,6 +149,24 @@ def test_files_that_are_damaged_or_absent(
     assert_one_line(ranvier("train", tiny, tmp_path / "empty", *out), 1, "has no folders; expected")
 
 
+def test_parts_of_a_file(ranvier: Any, tiny: Path, tmp_path: Path) -> None:
+    parts: dict[str, Any] = {}
+    rng = np.random.default_rng(0)
+    for part, count in (("train", 12), ("val", 4)):
+        parts[f"{part}_images"] = rng.integers(0, 255, (count, 6, 6), np.uint8)
+        parts[f"{part}_labels"] = np.arange(count)[:, None] % 2
+    data = write_data(tmp_path / "data.npz", image=None, label=None, **parts)
+    words = ("train", tiny, "-o", tmp_path / "m.onnx", "--epochs", 1, "--batch", 4)
+    assert_one_line(
+        ranvier(*words, data), 1, f"Of parts such as train_… and val_… name one: {data}"
+    )
+    message = "has no fields that begin with 'test_': train_images, "
+    assert_one_line(ranvier(*words, f"{data}:test"), 1, message)
+    done = ranvier(*words, f"{data}:train", "--validation", f"{data}:val")
+    assert done.code == 0, done.err
+    assert "12 samples to learn from, 4 to check with; " in done.err
+
+
 def test_zoo_needs_classes_without_gaps(ranvier: Any, tmp_path: Path) -> None:
     data = write_data(tmp_path / "data.npz", label=np.arange(COUNT) % 2 * 255)
     words = ("train", "zoo:resnet8", data, "-o", tmp_path / "m.onnx")
