@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -156,6 +157,8 @@ def command(ctx: click.Context, /, **options: Any) -> Output:
     folder = None if run is None else Folder(run)
     if folder is not None and not resume:
         folder.check_new()
+    if folder is not None and folder.newest() is not None:
+        settings = replace(settings, weights=None)  # those of the checkpoint are further on
     return _train(ctx, settings, folder, (output, every, patience))
 
 
