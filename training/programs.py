@@ -16,6 +16,7 @@ from ..compiler import arena_plan, target_ready
 from ..errors import InputError
 from ..frontend import builder as nn
 from ..frontend.builder import Network, Tensor
+from ..frontend.canonical import whole
 from ..ir import Array, Emitter, Graph, TensorType, Value, numpy_dtype, type_of
 from ..passes import CANONICAL, differentiate, run_passes, use_batch_statistics, use_dropout
 from ..passes.rematerialise import LEVELS
@@ -254,8 +255,10 @@ class BatchProgram:
         self.joint = joint
         graph = joint.graph
         target = parse_target("cpu")
-        ready = target_ready(graph, target, memory=memory_options(memory))
-        built = build(ready, target, arena_plan)
+        # With a check of every position that is data, as compiled code clamps them.
+        stage = whole(graph, _structures(graph))
+        ready = target_ready(stage.graph, target, memory=memory_options(memory))
+        built = build(ready, target, arena_plan, stage.checks)
         self.program = built.program
         self.executor = Executor(built.program, built.library, built.weights, workers)
         count = len(joint.fields)
@@ -319,6 +322,10 @@ def memory_options(memory: str | int) -> dict[str, Any]:
     raise InputError(
         f"memory={memory!r} must be one of {', '.join(LEVELS)} or a positive number of bytes"
     )
+
+
+def _structures(graph: Graph) -> list[TensorType]:
+    return [v.type for v in graph.inputs if isinstance(v.type, TensorType)]
 
 
 def _empty(value: Value) -> Array:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from precision import in_float64
-from ranvier.errors import InputError
+from ranvier.errors import ExecutionError, InputError
 from ranvier.frontend import builder as nn
 from ranvier.frontend import zoo
 from ranvier.frontend.builder import Network, Tensor
@@ -186,3 +186,23 @@ def test_a_model_of_one_size_takes_no_other() -> None:
     model = as_model(zoo.network("resnet18", batch=2, size=32, classes=3, width=4))
     with pytest.raises(InputError, match=r"input 'image' is .*, the data has \[3, 3, 32, 32\]"):
         model.graph({"image": (3, 3, 32, 32)}, (), {})
+
+
+def test_a_token_that_does_not_exist_is_refused() -> None:
+    def words(samples: int) -> Network:
+        tokens = nn.input("tokens", (samples, 3), "int64")
+        y = nn.embedding(tokens, 7, 4, name="words")
+        return nn.network("words", [tokens], {"scores": nn.linear(nn.flatten(y), 3, name="fc")})
+
+    model = as_model(words)
+    names = tuple(model.parameters)
+    task = Task(model, squares, None, names, names)
+    batch = {"tokens": np.array([[0, 6, 3], [1, 2, 3]]), "score": np.zeros((2, 3), np.float32)}
+    variables = arrays_like(model.parameters)
+    gradients = {k: aligned_empty(variables[k].shape, np.float32) for k in names}
+    joint = learning_graph(task, field_types(batch), {})
+    program = BatchProgram(joint, variables, gradients, Workers(1))
+    assert np.isfinite(program.run(batch).loss)
+    batch["tokens"][1, 1] = 7
+    with pytest.raises(ExecutionError, match=r"an index is outside \[-7, 7\)"):
+        program.run(batch)
