@@ -153,6 +153,9 @@ def command(ctx: click.Context, /, **options: Any) -> Output:
         raise click.UsageError("--resume and --checkpoint-every need --run FOLDER")
     from .train_run import Folder
 
+    if output is not None and (output.is_dir() or not output.absolute().parent.is_dir()):
+        # Known now rather than when everything has been learned.
+        raise click.UsageError(f"-o {output}: must be a file in a folder that is there")
     settings = _settings(options)
     folder = None if run is None else Folder(run)
     if folder is not None and not resume:
@@ -195,7 +198,7 @@ def _train(
             _begin(settings, prepared, folder, ctx, say)
             shown.say("compiling the model and its gradients (kept in the kernel cache)")
             planned = trainer.planned_memory(prepared.first_batch())
-        say(_memory(trainer, planned))
+        say(_memory(trainer, planned, settings.memory))
         watch = _watch(ctx, prepared, folder, every, patience)
         _fit(ctx, settings, prepared, folder, watch, kpis)
         figures = trainer.evaluate(prepared.checking) if prepared.checking else {}
@@ -267,14 +270,16 @@ def _kept(settings: Settings, prepared: Prepared) -> dict[str, str]:
     return {k: "none" if v in (None, "") else str(v) for k, v in kept.items()}
 
 
-def _memory(trainer: Trainer, planned: int) -> str:
+def _memory(trainer: Trainer, planned: int, asked: str | int) -> str:
     from .tables import size
 
     learned = sum(a.nbytes for a in trainer.updater.parameters.values())
     states = sum(a.nbytes for a in trainer.updater.state().values())
+    above = isinstance(asked, int) and planned > asked
+    more = f" (--memory {asked} is less than it can do with)" if above else ""
     return (
-        f"planned memory: {size(planned)} of intermediate results, {size(2 * learned + states)} of "
-        "parameters, gradients and states of the optimizer"
+        f"planned memory: {size(planned)} of intermediate results{more}, "
+        f"{size(2 * learned + states)} of parameters, gradients and states of the optimizer"
     )
 
 

@@ -301,5 +301,7 @@ def test_models_for_one_size_of_batches_are_trained_at_it(
     done = ranvier(*words, "--validation", 0.25, "--json")
     assert done.code == 0, done.err
     assert done.data["steps"] == 3
+    done = ranvier(*words, "--validation", 0.25, "--memory", 100)
+    assert "of intermediate results (--memory 100 is less than it can do with), " in done.err
     done = ranvier(*words, "--batch", 8)
     assert "--batch 8: model 'tiny' is for batches of 2; --accumulate averages" in done.err

@@ -35,6 +35,8 @@ def assert_one_line(done: Any, code: int, message: str) -> None:
     ("words", "message"),
     [
         ((), "say where to: -o OUT.onnx, or --run FOLDER for all of a run"),
+        (("-o", "nowhere/m"), "-o nowhere/m: must be a file in a folder that is there"),
+        (("-o", "."), "-o .: must be a file in a folder that is there"),
         (("-o", "m", "--resume"), "--resume and --checkpoint-every need --run FOLDER"),
         (("-o", "m", "--partial"), "--partial is for --weights CHECKPOINT"),
         (("-o", "m", "--levels", "0,x"), "--levels 0,x must look like 0,255"),
