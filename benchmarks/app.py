@@ -156,6 +156,7 @@ def _written(report: Report, output: Path, name: str) -> Output:
 @click.option("--budget", default=240.0, show_default=True, help="Seconds of timing per model.")
 @click.option("--engine", "-e", "engines", multiple=True, type=click.Choice(TRAINING_NAMES))
 @click.option("--memory/--no-memory", default=True, help="Whether memory is measured too.")
+@click.option("--kernels", is_flag=True, help="Measure every kernel of ranvier's steps too.")
 @click.option(
     "--output", "-o", default=Path("build/benchmarks"), type=click.Path(path_type=Path),
     show_default=True, help="Folder of training.json and training.html.",
@@ -164,6 +165,7 @@ def train_command(
     models: Sequence[str],
     engines: Sequence[str],
     memory: bool,
+    kernels: bool,
     output: Path,
     **options: Any,
 ) -> Output:
@@ -173,7 +175,9 @@ def train_command(
     are others is reported and not timed. Ends with exit code 1 if ranvier disagrees or fails.
     """
     threads = options.pop("threads") or [1]
-    training = Training(models or list(TRAINING_CASES)[1:], engines or TRAINING_NAMES, memory)
+    training = Training(
+        models or list(TRAINING_CASES)[1:], engines or TRAINING_NAMES, memory, kernels
+    )
     plan = Plan(training.engines, threads=1, cores=(), **options)
     with alone(_note), progress("starting") as shown:
         report = run_suite(Settings([], threads, ["train"], plan, training=training), shown.say)

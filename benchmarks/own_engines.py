@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,10 +95,17 @@ def profile(case: Case, feed: Feed, seconds: float, most: int) -> list[dict[str,
     import ranvier
 
     session = ranvier.Session(case.model, threads=1)
+    return best_steps(lambda: session.profile(feed).steps, seconds, most)
+
+
+def best_steps(
+    run: Callable[[], Sequence[tuple[Any, float]]], seconds: float, most: int
+) -> list[dict[str, Any]]:
+    """Return what each step of a run is, with its shortest time of up to ``most`` runs."""
     best: list[float] = []
     start = time.perf_counter()
     for count in range(most):
-        steps = session.profile(feed).steps
+        steps = run()
         times = [spent for _, spent in steps]
         # The first run may compile; it is not counted.
         best = [min(pair) for pair in zip(best, times, strict=True)] if count > 1 else times

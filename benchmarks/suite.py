@@ -44,11 +44,13 @@ class Training:
         cases: names of training cases.
         engines: names of engines.
         memory: whether memory is measured too.
+        kernels: whether the kernels of ranvier's steps are.
     """
 
     cases: Sequence[str] = ("resnet8",)
     engines: Sequence[str] = TRAINING_NAMES
     memory: bool = True
+    kernels: bool = False
 
 
 SHORT_TRAINING = Training(engines=TRAINING_NAMES[:3], memory=False)
@@ -173,6 +175,10 @@ def _training_jobs(settings: Settings, folder: Path, say: Say) -> Iterator[Job]:
                        folder, say)  # fmt: skip
     for name in training.cases if training.memory else ():
         yield _job(f"{name}: memory of training", _training_memory, name, settings, folder)
+    if training.kernels:
+        yield "peaks of a core", lambda found: found.peaks.append(_peaks())
+        for name in training.cases:
+            yield _job(f"{name}: kernels of training", _training_kernels, name, settings, folder)
 
 
 def _training(
@@ -216,8 +222,18 @@ def _peaks() -> Peaks:
 
 
 def _kernels(found: Findings, case: Case, settings: Settings, folder: Path) -> None:
-    feed = _feed(case, settings, folder)
-    with engine_process(OWN, idlest_cores(1)) as process:
+    steps = _steps(case, _feed(case, settings, folder))
+    found.rooflines.append(Roofline(case.name, steps))
+
+
+def _training_kernels(found: Findings, name: str, settings: Settings, folder: Path) -> None:
+    case = write_case(name, folder, settings.plan.seed)
+    assert case.inputs is not None
+    found.rooflines.append(Roofline(f"training {name}", _steps(case, case.inputs, "train")))
+
+
+def _steps(case: Case, feed: Path, work: Work = "run") -> list[StepTime]:
+    with engine_process(OWN, idlest_cores(1), work=work) as process:
         told = process.ask(
             "profile",
             case=case_to(case),
@@ -225,7 +241,7 @@ def _kernels(found: Findings, case: Case, settings: Settings, folder: Path) -> N
             seconds=_PROFILE_SECONDS,
             most=_PROFILE_RUNS,
         )
-    found.rooflines.append(Roofline(case.name, [StepTime(**step) for step in told["steps"]]))
+    return [StepTime(**step) for step in told["steps"]]
 
 
 def _startup(found: Findings, case: Case, settings: Settings, folder: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from .cases import Case
 from .engines import Feed, Ranvier, Run, hide_torch, require
+from .own_engines import best_steps
 from .torch_engines import TorchCompile
 from .training_cases import COMPARED_STEPS, LEARNING_RATE, MOMENTUM, training_case
 
@@ -78,6 +79,25 @@ def trainer_of(case: Case, threads: int) -> Any:
     )
     trainer.load_weights(load_file(str(case.model)))
     return trainer
+
+
+def profile(case: Case, feed: Feed, seconds: float, most: int) -> list[dict[str, Any]]:
+    """Return what each kernel of ranvier's step is, with its shortest time of several runs.
+
+    The update is not among them.
+    """
+    from ranvier.runtime.team import Workers
+    from ranvier.training.programs import BatchProgram, field_types, learning_graph
+
+    trainer = trainer_of(case, threads=1)
+    program = BatchProgram(
+        learning_graph(trainer.task, field_types(feed), {}),
+        {**trainer.statistics, **trainer.updater.parameters},
+        {k: trainer.updater.gradients[k] for k in trainer.task.learned},
+        Workers(1),
+    )
+    program.run(feed)
+    return best_steps(program.profile, seconds, most)
 
 
 class TorchTraining:

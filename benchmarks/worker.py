@@ -18,11 +18,12 @@ from typing import Any
 
 import numpy as np
 
-from . import own_engines
+from . import own_engines, training_engines
 from .cases import Case
 from .engines import Engine, Run, Unavailable, check, versions
 from .memory import peak, reset_peak, resident
 from .registry import engine_named
+from .training_engines import RanvierTraining
 
 _LONG_RUN = 0.25
 """Seconds from which a run is not preceded by an untimed one: caches matter little then."""
@@ -142,9 +143,11 @@ class Worker:
     def profile(
         self, case: Mapping[str, Any], feed: str, seconds: float, most: int
     ) -> dict[str, Any]:
-        """Return ranvier's steps with their times."""
+        """Return the steps of ranvier's program with their times."""
         self.engine.load()
-        return {"steps": own_engines.profile(case_from(case), _arrays(feed), seconds, most)}
+        is_training = isinstance(self.engine, RanvierTraining)
+        measure = training_engines.profile if is_training else own_engines.profile
+        return {"steps": measure(case_from(case), _arrays(feed), seconds, most)}
 
     def learn(self, task: str, seed: int, threads: int) -> dict[str, Any]:
         """Learn a task and tell what was reached."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -111,6 +112,11 @@ def test_jobs_of_training(tmp_path: Path) -> None:
         "unet3d, 2 threads: training",
         "unet2d: memory of training",
         "unet3d: memory of training",
+    ]
+    alone = Training(["unet2d"], ["ranvier"], memory=False, kernels=True)
+    assert [name for name, _ in jobs(replace(settings, training=alone), tmp_path, print)][2:] == [
+        "peaks of a core",
+        "unet2d: kernels of training",
     ]
 
 
