@@ -4,7 +4,8 @@
 TVM's passes substitute the value of a let, and of a bind statement, at every use unless it
 loads from memory. That undoes the sharing and takes exponential time on chains of them. So a
 subexpression that is used more than once is stored to a buffer of one element, which LLVM and
-nvcc keep in a register; one that is used once is put in its place.
+nvcc keep in a register; one that is used once is put in its place, unless it loads and is chosen
+by a condition: of that TVM makes a branch, which keeps LLVM from using vectors.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Any
 
 import tvm
 from tvm import tirx
+from tvm.ir import Var
+from tvm.ir.expr import TensorLoad
 from tvm_ffi.structural import structural_map, structural_mutate
 
 PIPELINE = "ranvier"
@@ -70,12 +73,13 @@ class _Registers:
         value = _hoist(store.value, lets)
         if not lets:
             return store
-        uses = _uses([value, *(v for _, v in lets)])
+        everything = [value, *(v for _, v in lets)]
+        uses, chosen = _uses(everything), _chosen(everything)
         known: dict[Any, Any] = {}
         statements: list[Any] = []
         for variable, bound in lets:
             expr = substitute(bound, known)
-            if uses[variable] < 2:
+            if uses[variable] < 2 and not (variable in chosen and _loads(expr)):
                 known[variable] = expr
             else:
                 known[variable] = self._name(variable, expr, statements)
@@ -127,6 +131,33 @@ def _uses(expressions: list[Any]) -> Counter[Any]:
     for expr in expressions:
         structural_map(expr, (tvm.ir.Var, count))
     return counts
+
+
+def _chosen(expressions: list[Any]) -> set[Any]:
+    """Return the variables that a condition chooses between."""
+    found: set[Any] = set()
+
+    def note(select: Any, mutator: Any) -> Any:
+        found.update(
+            part for part in (select.true_value, select.false_value) if isinstance(part, Var)
+        )
+        return mutator.default_mutate(select)
+
+    for expr in expressions:
+        structural_mutate(expr, (tirx.Select, note))
+    return found
+
+
+def _loads(expr: Any) -> bool:
+    found = False
+
+    def note(load: Any) -> Any:
+        nonlocal found
+        found = True
+        return load
+
+    structural_map(expr, (TensorLoad, note))
+    return found
 
 
 def substitute(expr: Any, known: dict[Any, Any]) -> Any:

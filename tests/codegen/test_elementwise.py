@@ -9,7 +9,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ranvier.ir import Array, Emitter, Graph, Op, interpret, numpy_dtype, ops, type_of
+from ranvier.codegen.kernel import build_kernel
+from ranvier.codegen.targets import parse_target
+from ranvier.ir import (
+    Array,
+    Emitter,
+    Graph,
+    Op,
+    interpret,
+    numpy_dtype,
+    ops,
+    parse_graph,
+    type_of,
+)
 from ranvier.ir.ops import elementary
 
 Compiled = Callable[[Graph, Sequence[Any]], list[Any]]
@@ -109,3 +121,17 @@ def test_extremes_of_many_rows_keep_nan(op: Op, compiled: Compiled) -> None:
     a = emit.argument(type_of(x))
     graph = emit.graph("extremes", [a], [emit(op, a)])
     np.testing.assert_array_equal(compiled(graph, [x])[0], interpret(graph, [x])[0])
+
+
+def test_a_choice_between_loads_is_no_branch() -> None:
+    """TVM makes a branch of a choice that loads, and LLVM then no vectors."""
+    graph = parse_graph("""graph @prelu(%x: float32[4, 8], %slope: float32[1]) {
+      param %zero: float32[] = (0.0,)
+      %low: bool[4, 8] = less(%x, %zero)
+      %small: float32[4, 8] = mul(%x, %slope)
+      %y: float32[4, 8] = select(%low, %small, %x)
+      return %y
+    }""")
+    kernel = build_kernel(graph, parse_target("cpu"))
+    (choice,) = (line for line in str(kernel.function).splitlines() if "Select(" in line)
+    assert not [part for part in choice.rsplit(", ", 2)[1:] if "in_" in part]
