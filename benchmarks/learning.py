@@ -67,14 +67,13 @@ def learned(
 def judged(task: LearningTask, own: LearningResult, peer: LearningResult | None) -> LearningResult:
     """Return ranvier's result with what its task misses.
 
-    A mean must reach its goal. Beside a peer it may be lower by the standard deviation of the
-    peer's runs: equal weights and batches part ways by rounding.
+    A mean must reach its goal; where there is a peer, that is the mean of the peer.
     """
     if not own.runs:
         return own
     goals = dict(task.goals)
     if peer is not None and peer.runs:
-        goals[task.peer] = peer.mean(task.peer) - peer.deviation(task.peer)
+        goals[task.peer] = peer.mean(task.peer)
     missed = [
         f"{figure} {own.mean(figure):.4f} is below {goal:.4f}"
         for figure, goal in goals.items()

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,29 +19,13 @@ from .history import History
 from .kpis import Kpis
 from .schedules import ReduceOnPlateau
 from .scores import Scores
+from .snapshot import save, under
 
 if TYPE_CHECKING:
     from .trainer import Trainer
 
 AVERAGE = "average/"
 """How the names of running means begin among the parameters that callbacks see."""
-
-
-@dataclass
-class Position:
-    """Where a run stands.
-
-    Attributes:
-        step: updates done.
-        epoch: the epoch under way.
-        batch: batches of it that are done.
-        accumulated: batches whose gradients wait for the next update.
-    """
-
-    step: int = 0
-    epoch: int = 0
-    batch: int = 0
-    accumulated: int = 0
 
 
 class Fitting:
@@ -113,8 +96,6 @@ class Fitting:
 
     def save(self, path: Path) -> None:
         """Write a checkpoint from which the run goes on bit for bit."""
-        from .snapshot import save
-
         running = {f"callbacks/{k}": a for k, a in self.callbacks.state().items()}
         if self.trainer.position.batch:
             running.update((f"scores/{k}", a) for k, a in self._scores.state().items())
@@ -151,8 +132,8 @@ class Fitting:
         """Give callbacks and sums what a checkpoint held of them."""
         pending, self.trainer.pending = self.trainer.pending, {}
         if pending or self.step:  # else there is nothing to take up
-            self.callbacks.load(_under(pending, "callbacks/"))
-        if sums := _under(pending, "scores/"):
+            self.callbacks.load(under(pending, "callbacks/"))
+        if sums := under(pending, "scores/"):
             self._scores.load(sums)
 
     def _run_epoch(self, kpis: Kpis) -> None:
@@ -200,8 +181,4 @@ def _samples(fields: Mapping[str, Array]) -> int:
     return len(next(iter(fields.values())))
 
 
-def _under(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
-    return {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
-
-
-__all__ = ["Fitting", "Position"]
+__all__ = ["Fitting"]

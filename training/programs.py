@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -16,6 +16,7 @@ from ..compiler import arena_plan, target_ready
 from ..errors import InputError
 from ..frontend import builder as nn
 from ..frontend.builder import Network, Tensor
+from ..frontend.builder.augmentation import Augmentation
 from ..frontend.canonical import whole
 from ..ir import Array, Emitter, Graph, TensorType, Value, numpy_dtype, type_of
 from ..passes import CANONICAL, differentiate, run_passes, use_batch_statistics, use_dropout
@@ -26,13 +27,11 @@ from ..runtime.buffers import aligned_empty
 from ..runtime.executor import Executor
 from ..runtime.program import KernelInfo
 from ..runtime.team import Workers
+from .losses import LossFunction
 from .model import Model
 
 Fields: TypeAlias = Mapping[str, Array]
 Targets: TypeAlias = "Tensor | Mapping[str, Tensor]"
-LossFunction: TypeAlias = Callable[..., Tensor]
-"""``loss(outputs, targets)``: tensors, or mappings by name where there are several."""
-Augmentation: TypeAlias = Callable[[Mapping[str, Tensor], "Tensor | None"], Mapping[str, Tensor]]
 
 INDEX = "index"
 """Field of a batch that holds the numbers of its samples; :data:`KEY` holds random keys."""
@@ -239,7 +238,7 @@ class BatchProgram:
     Args:
         joint: the graph.
         variables: parameters and statistics by name; the program reads these arrays.
-        gradients: where gradients are stored, by name; none for a graph that has none.
+        gradients: where those of a graph that has some are stored, by name, in its order.
         workers: threads.
         memory: what results are kept, see :func:`memory_options`.
     """
@@ -271,9 +270,8 @@ class BatchProgram:
         self._outputs = dict(zip(joint.outputs, results[:first], strict=True))
         self._updated = dict(zip(joint.updated, results[first:last], strict=True))
         self._loss = results[last] if joint.scored else None
-        stored = list(gradients.values()) if len(graph.outputs) > len(results) else []
         self._inputs = [*self._fields.values(), *bound]
-        self._run = self.executor.bind(self._inputs, [*results, *stored])
+        self._run = self.executor.bind(self._inputs, [*results, *gradients.values()])
 
     @property
     def inputs(self) -> list[Array]:
@@ -342,11 +340,9 @@ def field_types(fields: Fields) -> dict[str, TensorType]:
 __all__ = [
     "INDEX",
     "KEY",
-    "Augmentation",
     "BatchProgram",
     "Fields",
     "JointGraph",
-    "LossFunction",
     "Result",
     "Task",
     "field_types",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,6 @@ import numpy as np
 from ..errors import CheckpointError
 from ..ir import Array
 from .checkpoint import Checkpoint, identity_of, write_checkpoint
-from .fitting import Position
 from .history import History
 from .schedules import ReduceOnPlateau
 
@@ -20,6 +20,23 @@ if TYPE_CHECKING:
     from .trainer import Trainer
 
 PARAMETERS, OPTIMIZER, SCHEDULE = "parameters/", "optimizer/", "schedule/"
+
+
+@dataclass
+class Position:
+    """Where a run stands.
+
+    Attributes:
+        step: updates done.
+        epoch: the epoch under way.
+        batch: batches of it that are done.
+        accumulated: batches whose gradients wait for the next update.
+    """
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    accumulated: int = 0
 
 
 def save(trainer: Trainer, path: Path, running: Mapping[str, Array]) -> None:
@@ -60,13 +77,13 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
         InputError: it is of another optimizer.
     """
     arrays = checkpoint.arrays
-    trainer.updater.load(_under(arrays, OPTIMIZER))
+    trainer.updater.load(under(arrays, OPTIMIZER))
     averages = {k: a.copy() for k, a in trainer.updater.averages.items()}
-    trainer.set_parameters(_under(arrays, PARAMETERS))
+    trainer.set_parameters(under(arrays, PARAMETERS))
     for name, array in averages.items():  # setting parameters sets their means, too
         np.copyto(trainer.updater.averages[name], array)
     if isinstance(trainer.schedule, ReduceOnPlateau):
-        trainer.schedule.load(_under(arrays, SCHEDULE))
+        trainer.schedule.load(under(arrays, SCHEDULE))
     numbers = (_number(checkpoint, k) for k in ("step", "epoch", "batch", "accumulated"))
     trainer.position = Position(*numbers)
     trainer.history = History.from_json(checkpoint.meta.get("history"))
@@ -74,7 +91,8 @@ def restore(trainer: Trainer, checkpoint: Checkpoint) -> None:
     trainer.pending = {k: a for k, a in arrays.items() if not k.startswith(known)}
 
 
-def _under(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
+def under(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
+    """Return the arrays whose names start with ``prefix``, without it."""
     return {k.removeprefix(prefix): a for k, a in arrays.items() if k.startswith(prefix)}
 
 
@@ -85,4 +103,4 @@ def _number(checkpoint: Checkpoint, name: str) -> int:
     return value
 
 
-__all__ = ["PARAMETERS", "restore", "save"]
+__all__ = ["PARAMETERS", "Position", "restore", "save", "under"]

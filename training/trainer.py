@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..errors import InputError, NonFiniteError
+from ..frontend.builder.augmentation import Augmentation
 from ..frontend.export import save_onnx
 from ..ir import Array, TensorType
 from ..runtime.buffers import aligned_empty
@@ -22,21 +23,20 @@ from .batches import Batches
 from .callbacks import Callback
 from .checkpoint import Checkpoint, identity_of, load_checkpoint, require_same_model
 from .diagnosis import first_non_finite
-from .fitting import Fitting, Position
+from .fitting import Fitting
 from .groups import ClipNorm, ClipValue, Group
 from .history import History
 from .kpis import Kpis
+from .losses import LossFunction
 from .metrics import Metric
 from .model import Model, Trainable, as_model
 from .optimizers import Optimizer
 from .programs import (
     INDEX,
     KEY,
-    Augmentation,
     BatchProgram,
     Fields,
     JointGraph,
-    LossFunction,
     Task,
     field_types,
     inference_graph,
@@ -45,6 +45,7 @@ from .programs import (
 )
 from .schedules import Schedule
 from .scores import Scores
+from .snapshot import PARAMETERS, Position, restore, save, under
 from .target_checks import check_targets
 from .update import Average, Updated, Updater
 
@@ -378,8 +379,6 @@ class Trainer:
             CheckpointError: the file is damaged, or of another model.
             InputError: it is of another optimizer.
         """
-        from .snapshot import restore
-
         checkpoint = load_checkpoint(Path(path))
         require_same_model(checkpoint, identity_of(self.parameters()))
         restore(self, checkpoint)
@@ -391,8 +390,6 @@ class Trainer:
         Raises:
             CheckpointError: it cannot be written; a file of that name is untouched.
         """
-        from .snapshot import save
-
         save(self, Path(path), {})
 
     def export(self, path: str | PathLike[str]) -> None:
@@ -410,13 +407,13 @@ class Trainer:
         types = field_types(fields)
         key = (make, *sorted((k, t) for k, t in types.items() if k != INDEX))
         if key not in self._programs:
-            gradients = {k: self.updater.gradients[k] for k in self.task.learned}
+            learns = make is learning_graph
             self._programs[key] = BatchProgram(
                 make(self.task, types, self._frozen),
                 {**self.statistics, **self.updater.parameters},
-                gradients,
+                {k: self.updater.gradients[k] for k in self.task.learned} if learns else {},
                 self._workers,
-                self.options.memory if make is learning_graph else "full",
+                self.options.memory if learns else "full",
             )
         return self._programs[key]
 
@@ -489,10 +486,7 @@ def _copied(array: Array) -> Array:
 
 
 def _weights_of(path: Path) -> dict[str, Array]:
-    from .snapshot import PARAMETERS
-
-    arrays = load_checkpoint(path).arrays
-    return {k.removeprefix(PARAMETERS): a for k, a in arrays.items() if k.startswith(PARAMETERS)}
+    return under(load_checkpoint(path).arrays, PARAMETERS)
 
 
 __all__ = ["Options", "Trainer"]

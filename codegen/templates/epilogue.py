@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from tvm import tirx
 from ...errors import UnsupportedError
 from ...ir.graph import Graph, Node, Value
 from ...ir.op import Kind
-from ...ir.ops import BroadcastTo, Reshape, Slice
+from ...ir.ops import BroadcastTo, Reshape
 from ...ir.types import TensorType, type_of
 from ..lowering.base import Context, Tensor, lowering_of
 from ..lowering.storage import storage_dtype
@@ -79,7 +79,7 @@ def anchored(
             return None
     if dims(result) != dims(anchor.output) or not all(v in body.inputs for v in anchor.inputs):
         return None
-    if not all(n is anchor or _is_pointwise(n) for n in _without_slices(body, anchor)):
+    if any(not _is_pointwise(n) for n in body.nodes if n is not anchor):
         return None
     positions = {anchor.inputs[table]} if table is not None else set()
     values = {*body.inputs, *(v for n in body.nodes for v in n.outputs)} - positions
@@ -88,17 +88,6 @@ def anchored(
     if not {dtype(v) for v in values} <= {"float32", "bool"}:
         return None
     return Anchored(body, anchor, result)
-
-
-def _without_slices(body: Graph, anchor: Node) -> Iterator[Node]:
-    """Yield the nodes but slices of operands, which are read at places of their own."""
-    following = set(anchor.outputs)
-    for node in body.nodes:
-        if not following.isdisjoint(node.inputs):
-            following.update(node.outputs)
-        elif isinstance(node.op, Slice) and set(node.op.steps) == {1}:
-            continue
-        yield node
 
 
 def _is_pointwise(node: Node) -> bool:

@@ -47,7 +47,7 @@ def test_goals_are_those_of_means() -> None:
     assert result.missed == ["auc 0.9800 is below 0.9850"]
 
 
-@pytest.mark.parametrize(("own", "missed"), [(0.79, []), (0.77, ["dice 0.7700 is below 0.7800"])])
+@pytest.mark.parametrize(("own", "missed"), [(0.8, []), (0.79, ["dice 0.7900 is below 0.8000"])])
 def test_engines_take_turns_and_the_peer_is_the_goal(own: float, missed: list[str]) -> None:
     asked = []
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -29,21 +30,45 @@ MODELS: Mapping[str, Mapping[str, int]] = {
     "resnet18": {"batch": 8, "size": 32, "classes": 5, "width": 8},
     "unet2d": {"batch": 4, "size": 32, "width": 4, "depth": 2},
 }
-OPTIMIZERS: Mapping[str, tuple[Optimizer, Callable[[Any], Any]]] = {
-    "sgd": (
-        SGD(1e-2, momentum=0.9, weight_decay=1e-4),
-        lambda ws: torch.optim.SGD(ws, 1e-2, momentum=0.9, weight_decay=1e-4),
-    ),
-    "adamw": (
-        AdamW(3e-4, weight_decay=1e-2),
-        lambda ws: torch.optim.AdamW(ws, 3e-4, weight_decay=1e-2),
-    ),
-}
+Kind: TypeAlias = tuple[Optimizer, Callable[[Any], Any]]
 
-# Missing: the small ResNet by descent with momentum. At rate 1e-2 torch in float32 leaves torch
-# in float64 after six steps, too; at 1e-3 it does not (5e-5), but this program does, by 2e-2 from
-# step 12 on for some fifty steps. Why is open. AdamW at 1e-3 ends 2e-3 off on the UNet.
-CASES = [("unet2d", "sgd"), ("unet2d", "adamw"), ("resnet18", "adamw")]
+
+def sgd(rate: float) -> Kind:
+    peer = partial(torch.optim.SGD, lr=rate, momentum=0.9, weight_decay=1e-4)
+    return SGD(rate, momentum=0.9, weight_decay=1e-4), peer
+
+
+def adamw(rate: float) -> Kind:
+    return AdamW(rate, weight_decay=1e-2), partial(torch.optim.AdamW, lr=rate, weight_decay=1e-2)
+
+
+def open_case(reason: str) -> Any:
+    return pytest.mark.xfail(raises=AssertionError, strict=True, reason=reason)
+
+
+CASES = [
+    pytest.param("unet2d", sgd(1e-2), id="unet2d-sgd"),
+    pytest.param("unet2d", adamw(3e-4), id="unet2d-adamw"),
+    pytest.param("resnet18", adamw(3e-4), id="resnet18-adamw"),
+    pytest.param(
+        "unet2d",
+        adamw(1e-3),
+        id="unet2d-adamw-fast",
+        marks=open_case("2.3e-3 apart at the end; torch in float32 was not compared"),
+    ),
+    pytest.param(
+        "resnet18",
+        sgd(1e-3),
+        id="resnet18-sgd",
+        marks=open_case("2e-2 apart from step 12 on, where torch in float32 stays within 5e-5"),
+    ),
+    pytest.param(
+        "resnet18",
+        sgd(1e-2),
+        id="resnet18-sgd-fast",
+        marks=open_case("0.8 apart; torch in float32 leaves torch in float64 as well, at step 6"),
+    ),
+]
 
 
 def ours(one: Problem, batches: Batches, optimizer: Optimizer) -> list[float]:
@@ -83,14 +108,14 @@ def labelled(one: Problem, rng: np.random.Generator) -> dict[str, Array]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "kind"), CASES)
-def test_losses_follow_those_of_torch(name: str, kind: str) -> None:
+def test_losses_follow_those_of_torch(name: str, kind: Kind) -> None:
     model = as_model(zoo.network(name, **MODELS[name]))
     rng = np.random.default_rng(5)
     batch = {k: rng.standard_normal(t.dims).astype(np.float32) for k, t in model.inputs.items()}
     one = problem(model, batch)
     batches = [labelled(one, rng) for _ in range(4)]
     one = replace(one, batch=batches[0])
-    optimizer, peer = OPTIMIZERS[kind]
+    optimizer, peer = kind
     found, expected = ours(one, batches, optimizer), theirs(one, batches, peer)
     assert np.abs(np.subtract(found, expected)).max() <= 1e-3
     assert np.mean(found[-4:]) < 0.9 * np.mean(found[:4])

@@ -368,7 +368,7 @@ def test_mistakes_are_explained(
     if isinstance(loss, losses.DeepSupervision):
         given = [given, given]
     with pytest.raises(LayerError, match=message):
-        loss(given, nn.input("t", targets))  # type: ignore[arg-type]
+        loss(given, nn.input("t", targets))
 
 
 def test_outputs_of_integers_are_refused() -> None:

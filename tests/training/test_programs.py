@@ -150,7 +150,8 @@ def test_an_augmentation_gets_keys_in_training_alone() -> None:
         (plain, double, False),
     ):
         joint = graph_of(training)(one, types, {})
-        gradients = {k: aligned_empty(variables[k].shape, np.float32) for k in task.learned}
+        learned = task.learned if training else ()
+        gradients = {k: aligned_empty(variables[k].shape, np.float32) for k in learned}
         found.append(BatchProgram(joint, variables, gradients, Workers(1)).run(fields).loss)
     assert found[0] == pytest.approx(found[1], rel=1e-6)
     assert found[2] == pytest.approx(found[3], rel=1e-6)

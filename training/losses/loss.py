@@ -6,7 +6,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, TypeAlias
+from typing import Any, ClassVar, TypeAlias
 
 from ...errors import LayerError
 from ...frontend import builder as nn
@@ -15,8 +15,11 @@ from ...ir import Array
 from ...ir.types import FLOATS, numpy_dtype
 from .labels import check_labels, check_shares
 
-LossFunction: TypeAlias = Callable[[Tensor, Tensor], Tensor]
-"""The outputs of a model and the targets in, a scalar out: a :class:`Loss` or any function."""
+LossFunction: TypeAlias = Callable[[Any, Any], Tensor]
+"""The outputs of a model and the targets in, a scalar out: a :class:`Loss` or any function.
+
+Either is a tensor, or a mapping by name where there are several.
+"""
 
 REDUCTIONS = ("mean", "sum")
 
