@@ -57,7 +57,7 @@ class Deployed:
     help="How often the network sees every image.",
 )  # fmt: skip
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path, file_okay=False), default=Path("demo"),
+    "-o", "--output", type=click.Path(path_type=Path, file_okay=False), default=Path("build/demo"),
     show_default=True, help="Folder for the model, the artifact and the report.",
 )  # fmt: skip
 @click.option("--slice", "on_slice", is_flag=True, help="Run untrained networks on a CT slice.")
